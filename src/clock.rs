@@ -1,0 +1,54 @@
+//! The only caller of `SystemTime::now`: everything else is told what time it is, so that tests can
+//! let a year pass.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Where a proxy takes the wall-clock time from. The default is the system's clock; a library user's
+/// tests may hold their own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now` each time.
+    pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+
+    /// Whole seconds since 1970; 0 for a clock that stands before it.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        unix_seconds(self.now())
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::from_fn(SystemTime::now)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// Whole seconds since 1970; 0 for a time before it.
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}
+
+/// The time `seconds` after 1970, or the last representable one.
+pub(crate) fn from_unix_seconds(seconds: u64) -> SystemTime {
+    UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(UNIX_EPOCH)
+}

@@ -1,0 +1,292 @@
+//! Settings as they are typed, their defaults, and [`CreateProxyConfig`], which carries them.
+//!
+//! [`Settings`] is the one list of what a proxy can be told; `config::check` turns it into the small
+//! validated option sets that each module takes, so that a wrong value is found before anything starts.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::clock::Clock;
+
+/// How long a response without explicit freshness is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// Until it is invalidated.
+    Forever,
+    /// For this long; zero stores only what carries explicit freshness.
+    For(Duration),
+}
+
+/// What is synced before a snapshot counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing: a power cut may lose or empty snapshots, which are then misses.
+    None,
+    /// Body and sidecar, before the rename that commits them.
+    #[default]
+    Data,
+    /// The directories too.
+    Full,
+}
+
+/// Everything that a proxy can be told. Field names are the keys of the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The backend: `http://host:port` or `https://…`, with an optional base path.
+    /// Default `http://localhost:8080`.
+    pub proxy_url: String,
+    /// Paths whose responses are stored; empty means all. `*` matches any run of characters, an
+    /// optional method comes first (`"POST /search"`).
+    pub include_paths: Vec<String>,
+    /// Paths whose responses are never stored; beats `include_paths`.
+    pub exclude_paths: Vec<String>,
+    /// Whether upgrades (WebSockets) are tunnelled; if not they are answered with 501. Default true.
+    pub enable_websocket: bool,
+    /// Protocols that may be tunnelled, in lower case; `*` means any but `h2c`. Default `["*"]`.
+    pub upgrade_protocols: Vec<String>,
+    /// Whether methods other than GET and HEAD are refused with 405. Default false.
+    pub forward_get_only: bool,
+
+    /// Where the snapshots are. Default `snapshots`, relative to the configuration file or the
+    /// working directory.
+    pub snapshot_dir: PathBuf,
+    /// The site's name, written into the directory; a directory of another name is refused.
+    /// Default: the host of `public_url`, if that is set.
+    pub site: Option<String>,
+    /// The address under which visitors see the site (`https://example.com`). Fills are rendered for
+    /// it, and host and scheme are no part of the key. Default: unset.
+    pub public_url: Option<String>,
+    /// Other hosts that mean `public_url`'s. Default none.
+    pub aliases: Vec<String>,
+    /// Addresses or networks (CIDR) whose `X-Forwarded-*` fields are believed. Default none.
+    pub trusted_proxies: Vec<String>,
+    /// What is synced when a snapshot is written. Default `data`.
+    pub durability: Durability,
+
+    /// The lifetime of a response without explicit freshness. Default forever.
+    pub default_ttl: Ttl,
+    /// How long a 404 or 410 is remembered, in memory. Default 60 s; zero turns it off.
+    pub not_found_ttl: Duration,
+    /// How long a page that cannot be stored is remembered as such. Default 120 s; zero turns it off.
+    pub pass_ttl: Duration,
+    /// Request fields that change the page: part of the key, sent on fills. Default none.
+    pub key_headers: Vec<String>,
+    /// Cookies that change the page: part of the key, sent on fills. Default none.
+    pub key_cookies: Vec<String>,
+    /// Query parameters that change nothing: cut out of key and fill. `*` as in patterns. Default none.
+    pub ignore_query: Vec<String>,
+    /// Cookies that do not change the page, beside the built-in list. `*` as in patterns.
+    pub ignore_cookies: Vec<String>,
+    /// The only cookies that are somebody's identity. Default unset: every cookie that is neither
+    /// ignored nor part of the key.
+    pub bypass_cookies: Option<Vec<String>>,
+    /// Request fields that are somebody's identity, beside the built-in list (Authorization and kin).
+    pub bypass_headers: Vec<String>,
+    /// Query parameters that are a key to something, beside the built-in list. `*` as in patterns.
+    pub bypass_query: Vec<String>,
+    /// Cookies whose `Set-Cookie` is dropped from a stored page, beside the built-in list of load
+    /// balancers' cookies.
+    pub ignore_set_cookies: Vec<String>,
+    /// Response fields that are never written to a sidecar, beside the built-in list.
+    pub volatile_headers: Vec<String>,
+    /// Fields in `Vary` that are not looked at. Default `["User-Agent"]`.
+    pub vary_ignore: Vec<String>,
+
+    /// The largest body that is stored, in bytes. Default 64 MiB.
+    pub max_body: u64,
+    /// How many variants (`Vary`) one key may have. Default 16.
+    pub max_variants: usize,
+    /// How many fills run at once; requests beyond that pass. Default 256.
+    pub max_fills: usize,
+    /// How long a connection to the backend may take. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long the backend may take until its response head. Default 30 s.
+    pub response_timeout: Duration,
+    /// How long a body, of the backend or to a client, may stand still. Default 60 s.
+    pub body_timeout: Duration,
+    /// How long a fill goes on that nobody reads any more. Default 60 s.
+    pub fill_timeout: Duration,
+    /// How long a tunnel may stand still in both directions. Default 1 h.
+    pub tunnel_timeout: Duration,
+    /// A PEM file with further certificate authorities for an https backend. Default unset.
+    pub backend_ca: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proxy_url: "http://localhost:8080".into(),
+            include_paths: Vec::new(),
+            exclude_paths: Vec::new(),
+            enable_websocket: true,
+            upgrade_protocols: vec!["*".into()],
+            forward_get_only: false,
+            snapshot_dir: "snapshots".into(),
+            site: None,
+            public_url: None,
+            aliases: Vec::new(),
+            trusted_proxies: Vec::new(),
+            durability: Durability::default(),
+            default_ttl: Ttl::Forever,
+            not_found_ttl: Duration::from_secs(60),
+            pass_ttl: Duration::from_secs(120),
+            key_headers: Vec::new(),
+            key_cookies: Vec::new(),
+            ignore_query: Vec::new(),
+            ignore_cookies: Vec::new(),
+            bypass_cookies: None,
+            bypass_headers: Vec::new(),
+            bypass_query: Vec::new(),
+            ignore_set_cookies: Vec::new(),
+            volatile_headers: Vec::new(),
+            vary_ignore: vec!["User-Agent".into()],
+            max_body: 64 << 20,
+            max_variants: 16,
+            max_fills: 256,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            fill_timeout: Duration::from_secs(60),
+            tunnel_timeout: Duration::from_secs(3600),
+            backend_ca: None,
+        }
+    }
+}
+
+/// What a cache key function is told about a request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestInfo<'a> {
+    /// The method, `GET` for a HEAD request.
+    pub method: &'a str,
+    /// The path as sent, not decoded.
+    pub path: &'a str,
+    /// The query as sent, without `?`; empty if there is none.
+    pub query: &'a str,
+    /// The request's header fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// A cache key function.
+pub(crate) type CacheKeyFn = Arc<dyn Fn(&RequestInfo<'_>) -> String + Send + Sync>;
+
+/// The configuration of a proxy: [`Settings`] and, in a program, a key function and a clock.
+#[derive(Clone)]
+pub struct CreateProxyConfig {
+    pub(crate) settings: Settings,
+    pub(crate) cache_key_fn: Option<CacheKeyFn>,
+    pub(crate) clock: Clock,
+    pub(crate) disk_faults: Option<crate::fsops::FaultPlan>,
+}
+
+impl CreateProxyConfig {
+    /// Default settings, and this backend.
+    pub fn new(proxy_url: String) -> Self {
+        Self::from(Settings {
+            proxy_url,
+            ..Settings::default()
+        })
+    }
+
+    /// Sets [`Settings::include_paths`].
+    #[must_use]
+    pub fn with_include_paths(self, paths: Vec<String>) -> Self {
+        self.with(|settings| settings.include_paths = paths)
+    }
+
+    /// Sets [`Settings::exclude_paths`].
+    #[must_use]
+    pub fn with_exclude_paths(self, paths: Vec<String>) -> Self {
+        self.with(|settings| settings.exclude_paths = paths)
+    }
+
+    /// Sets [`Settings::enable_websocket`].
+    #[must_use]
+    pub fn with_websocket_enabled(self, enabled: bool) -> Self {
+        self.with(|settings| settings.enable_websocket = enabled)
+    }
+
+    /// Sets [`Settings::forward_get_only`].
+    #[must_use]
+    pub fn with_forward_get_only(self, enabled: bool) -> Self {
+        self.with(|settings| settings.forward_get_only = enabled)
+    }
+
+    /// Sets [`Settings::snapshot_dir`].
+    #[must_use]
+    pub fn with_snapshot_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.with(|settings| settings.snapshot_dir = dir.into())
+    }
+
+    /// Sets the cache key function: what it returns is line 1 of the key text. Two requests with the
+    /// same key get the same page, so the key must hold whatever changes it.
+    #[must_use]
+    pub fn with_cache_key_fn(
+        mut self,
+        f: impl Fn(&RequestInfo<'_>) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.cache_key_fn = Some(Arc::new(f));
+        self
+    }
+
+    /// Changes any of the settings.
+    ///
+    /// ```
+    /// use phantom_frame::{CreateProxyConfig, Ttl};
+    /// use std::time::Duration;
+    ///
+    /// let config = CreateProxyConfig::new("http://localhost:8080".into())
+    ///     .with(|settings| settings.default_ttl = Ttl::For(Duration::from_secs(600)));
+    /// assert_eq!(config.settings().default_ttl, Ttl::For(Duration::from_secs(600)));
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Sets the clock, for tests that let time pass.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Asks `plan` before every file operation of the store, which fails with what it returns: for
+    /// tests of full and broken disks.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_disk_faults(mut self, plan: crate::fsops::FaultPlan) -> Self {
+        self.disk_faults = Some(plan);
+        self
+    }
+
+    /// The settings as they stand.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl From<Settings> for CreateProxyConfig {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            cache_key_fn: None,
+            clock: Clock::default(),
+            disk_faults: None,
+        }
+    }
+}
+
+impl fmt::Debug for CreateProxyConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateProxyConfig")
+            .field("settings", &self.settings)
+            .field("cache_key_fn", &self.cache_key_fn.as_ref().map(|_| "…"))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! The one set of words for what became of a request and why: `Cache-Status` (RFC 9211), the log, the
+//! statistics and the command line all print these.
+
+/// What was done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Answered from a stored response, without the backend.
+    Hit,
+    /// Answered from a stored response that should have been validated, because the backend could not be asked.
+    Stale,
+    /// The backend said that the stored response still holds (304).
+    Revalidated,
+    /// Fetched from the backend to be stored.
+    Miss,
+    /// Answered from a fetch that another request had begun.
+    Collapsed,
+    /// Forwarded as it is, past the cache.
+    Pass,
+    /// Became a tunnel to the backend, or asked for one.
+    Tunnel,
+    /// Answered by the proxy itself: a request that it does not accept.
+    Refused,
+    /// The backend gave no answer that could be passed on.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Pass => "pass",
+            Self::Tunnel => "tunnel",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])+ $name:ident = $word:literal, $fwd:ident, $advice:literal; )+) => {
+        /// Why a response came from the backend, was not stored, or was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $( $(#[doc = $doc])+ $name, )+
+        }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The word for it, as `Cache-Status` says it in `detail`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),+ }
+            }
+
+            /// What an operator can do about it.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice),+ }
+            }
+
+            /// RFC 9211 §2.2: why the request went forward.
+            pub(crate) fn forward(self) -> Forward {
+                match self { $(Self::$name => Forward::$fwd),+ }
+            }
+        }
+    };
+}
+
+/// The `fwd` parameter of `Cache-Status` (RFC 9211 §2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Forward {
+    Bypass,
+    Method,
+    UriMiss,
+    VaryMiss,
+    Request,
+    Stale,
+    Partial,
+}
+
+impl Forward {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+reasons! {
+    /// The method is not one whose responses are stored.
+    Method = "method", Method, "only GET and HEAD are looked up; name another method in `include_paths` (\"POST /search\") to store its answers";
+    /// The path matches `exclude_paths`.
+    Excluded = "excluded", Bypass, "the path matches `exclude_paths`";
+    /// `include_paths` is set and the path matches none of it.
+    NotIncluded = "not-included", Bypass, "add a pattern for the path to `include_paths`";
+    /// The request carries credentials in a header field.
+    Authorization = "authorization", Bypass, "requests with credentials are never shared; `bypass_headers` lists the fields";
+    /// The request carries a cookie that may be somebody's identity.
+    Cookie = "cookie", Bypass, "name cookies that do not change the page in `ignore_cookies`, those that do in `key_cookies`, or set `bypass_cookies` to the only ones that count";
+    /// A query parameter looks like a key to something.
+    SecretQuery = "secret-query", Bypass, "the query holds a parameter named by `bypass_query` (tokens, codes, signatures)";
+    /// The host is neither that of `public_url` nor one of `aliases`.
+    Host = "host", Bypass, "add the host to `aliases`, or correct `public_url`";
+    /// A range of a page that is not stored.
+    Range = "range", Partial, "nothing: the whole page, once stored, answers ranges";
+    /// A GET or HEAD request with a body, or a body too large for a key.
+    RequestBody = "request-body", Bypass, "a request body is part of the key only for methods named in `include_paths`, up to 1 MiB";
+    /// The request does not accept what a page fill asks for.
+    Accept = "accept", Bypass, "the request's Accept admits neither HTML nor anything; let the backend send `Vary: Accept`, or name Accept in `key_headers`";
+    /// The backend said `no-store`.
+    NoStore = "no-store", UriMiss, "the backend sends `Cache-Control: no-store`; change it there";
+    /// The backend said `private`.
+    Private = "private", UriMiss, "the backend sends `Cache-Control: private`; change it there";
+    /// The answer sets a cookie.
+    SetCookie = "set-cookie", UriMiss, "the backend sets a cookie with the page; stop that there, or name a cookie that may be dropped in `ignore_set_cookies`";
+    /// The answer varies by everything.
+    VaryStar = "vary-star", UriMiss, "the backend sends `Vary: *`; change it there";
+    /// The status is not one that is stored without explicit freshness.
+    Status = "status", UriMiss, "answers with this status are stored only with explicit freshness (`Cache-Control: max-age=…`)";
+    /// A server error.
+    ServerError = "server-error", UriMiss, "errors are never stored; mend the backend";
+    /// Already expired when it came, with nothing to validate it by.
+    Expired = "expired", UriMiss, "the backend sends a lifetime of zero and no validator; raise it there, or raise `default_ttl` where the backend sends none";
+    /// JSON without explicit freshness.
+    Json = "json", UriMiss, "JSON is stored when the backend gives it a lifetime or `include_paths` names its path";
+    /// A stream or another type that has no end or no meaning as a page.
+    ContentType = "content-type", UriMiss, "event streams, multipart and gRPC are passed through";
+    /// A Content-Security-Policy with a nonce.
+    Nonce = "nonce", UriMiss, "the page's Content-Security-Policy carries a nonce, which must not be repeated; use hashes instead";
+    /// A redirect to the request's own URL.
+    SelfRedirect = "self-redirect", UriMiss, "the backend redirects the page to itself; set `public_url` so that it sees the right scheme and host";
+    /// Not a complete final response: 206, 304 or the like, unasked.
+    Partial = "partial", UriMiss, "the backend answered a whole-page request with part of one; mend the backend";
+    /// The stored coding is not one the client accepts.
+    Encoding = "encoding", Bypass, "the backend encodes even when asked not to; turn its compression off";
+    /// Larger than `max_body`.
+    TooLarge = "too-large", UriMiss, "raise `max_body`";
+    /// More variants than `max_variants`.
+    Variants = "variants", VaryMiss, "raise `max_variants`, or let the backend vary by less";
+    /// The backend broke off.
+    Incomplete = "incomplete", UriMiss, "the backend ended the body too soon; see its log";
+    /// An invalidation came while the page was being fetched.
+    Invalidated = "invalidated", UriMiss, "nothing: the next request stores the page";
+    /// The snapshot could not be written.
+    Disk = "disk", UriMiss, "see the log for the file system's error: space, permissions";
+    /// The directory is only read here.
+    ReadOnly = "read-only", UriMiss, "another process writes this directory, or it cannot be written";
+    /// A file was changed by hand a moment ago.
+    Foreign = "foreign-change", UriMiss, "nothing: a snapshot changed by another program is looked at again after two seconds";
+    /// More fills at once than `max_fills`.
+    Busy = "busy", Bypass, "raise `max_fills`";
+    /// Known from a moment ago not to be storable.
+    Remembered = "remembered", Bypass, "an earlier answer for this page was not stored; see its reason, remembered for `pass_ttl`";
+    /// The connection or the answer did not come in time.
+    Timeout = "timeout", UriMiss, "the backend was slower than `connect_timeout` or `response_timeout`";
+    /// The backend could not be reached, or its answer was not HTTP.
+    Unreachable = "unreachable", UriMiss, "see whether the backend runs at `proxy_url`";
+    /// The request came back to this process.
+    Loop = "loop", Request, "`proxy_url` leads back to this server";
+    /// A malformed request.
+    BadRequest = "bad-request", Request, "the request's target or Host is malformed";
+    /// `forward_get_only` is on.
+    GetOnly = "get-only", Method, "`forward_get_only` is on";
+    /// `enable_websocket` is off.
+    UpgradeOff = "upgrade-off", Request, "`enable_websocket` is off";
+    /// The request asks for a tunnel.
+    Upgrade = "upgrade", Request, "tunnels are never stored";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_distinct_and_are_valid_tokens() {
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert!(
+            words
+                .iter()
+                .all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        );
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}

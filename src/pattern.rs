@@ -1,0 +1,304 @@
+//! The `*` wildcard with an optional method prefix, used by path filters and by invalidation.
+//!
+//! `*` matches any run of characters, `/` included; nothing else is special. The middle pieces are
+//! found leftmost-first, which is complete for this language: a later choice can only leave less room.
+
+use memchr::memmem;
+
+/// What a pattern can be matched against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// Line 1 of the key text.
+    pub(crate) line: &'a str,
+    /// The snapshot's own `METHOD:/path?query`, where the key is a custom one.
+    pub(crate) own: Option<&'a str>,
+}
+
+/// A compiled pattern of one piece of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Glob {
+    pieces: Vec<Box<str>>,
+}
+
+impl Glob {
+    fn new(text: &str) -> Self {
+        Self {
+            pieces: text.split('*').map(Into::into).collect(),
+        }
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        let Some((first, rest)) = self.pieces.split_first() else {
+            return false;
+        };
+        let Some((last, middle)) = rest.split_last() else {
+            return text == &**first;
+        };
+        let Some(mut rest) = text.strip_prefix(&**first) else {
+            return false;
+        };
+        for piece in middle {
+            let Some(at) = memmem::find(rest.as_bytes(), piece.as_bytes()) else {
+                return false;
+            };
+            rest = rest.get(at + piece.len()..).unwrap_or("");
+        }
+        rest.ends_with(&**last)
+    }
+}
+
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PatternError {
+    #[error("the pattern is empty; write \"*\" for everything")]
+    Empty,
+    #[error("the pattern is longer than {MAX_LENGTH} characters")]
+    TooLong,
+    #[error("the pattern holds a control character")]
+    Control,
+    #[error("after the method `{0}` a path must follow that starts with `/` or `*`")]
+    NoPath(String),
+    #[error("a path pattern starts with `/` or `*`, or with a method and one of these: `GET {0}`?")]
+    NotAPath(String),
+}
+
+const MAX_LENGTH: usize = 8192;
+
+/// A path filter (`include_paths`, `exclude_paths`): sees method and path, never the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathPattern {
+    method: Option<Glob>,
+    path: Glob,
+}
+
+impl PathPattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, PatternError> {
+        check(text)?;
+        let (method, path) = match split_method(text) {
+            Some((method, path)) => (Some(Glob::new(method)), path),
+            None => (None, text),
+        };
+        if !path.starts_with(['/', '*']) {
+            return Err(match method {
+                Some(_) => PatternError::NoPath(text.into()),
+                None => PatternError::NotAPath(format!("/{text}")),
+            });
+        }
+        Ok(Self {
+            method,
+            path: Glob::new(path),
+        })
+    }
+
+    /// A pattern without a method covers GET and HEAD; one with GET covers HEAD too, whose answer is
+    /// the GET's without its body.
+    pub(crate) fn is_match(&self, method: &str, path: &str) -> bool {
+        let method = if method == "HEAD" { "GET" } else { method };
+        let method_fits = match &self.method {
+            Some(glob) => glob.is_match(method) || (method == "GET" && glob.is_match("HEAD")),
+            None => method == "GET",
+        };
+        method_fits && self.path.is_match(path)
+    }
+
+    /// Whether the pattern itself says `method`.
+    pub(crate) fn names_method(&self, method: &str) -> bool {
+        self.method.as_ref().is_some_and(|glob| glob.is_match(method))
+    }
+}
+
+/// An invalidation pattern: sees keys. `/a` (no `?`) is the path of any method with every query;
+/// `GET:/a` and `GET /a` are that key; a text that is neither is matched against line 1 as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyPattern {
+    /// Everything.
+    All,
+    /// The whole line.
+    Line(LinePattern),
+    /// The path of any method, with every query.
+    Path(PathGlob),
+}
+
+/// See [`KeyPattern::Line`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinePattern {
+    text: Box<str>,
+    glob: Glob,
+}
+
+/// See [`KeyPattern::Path`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PathGlob {
+    text: Box<str>,
+    glob: Glob,
+}
+
+impl KeyPattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, PatternError> {
+        check(text)?;
+        if text.bytes().all(|byte| byte == b'*') {
+            return Ok(Self::All);
+        }
+        if text.starts_with('/') && !text.contains('?') {
+            return Ok(Self::Path(PathGlob {
+                text: text.into(),
+                glob: Glob::new(text),
+            }));
+        }
+        let line = match split_method(text) {
+            Some((method, path)) => format!("{method}:{path}"),
+            // With a query, any method: the line's own prefix is left open.
+            None if text.starts_with('/') => format!("*:{text}"),
+            None => text.to_owned(),
+        };
+        Ok(Self::Line(LinePattern {
+            text: text.into(),
+            glob: Glob::new(&line),
+        }))
+    }
+
+    pub(crate) fn is_match(&self, subject: Subject<'_>) -> bool {
+        let one = |line: &str| match self {
+            Self::All => true,
+            Self::Line(pattern) => pattern.glob.is_match(line),
+            Self::Path(pattern) => path_of(line).is_some_and(|path| pattern.glob.is_match(path)),
+        };
+        one(subject.line) || subject.own.is_some_and(one)
+    }
+
+    /// As it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::All => "*",
+            Self::Line(pattern) => &pattern.text,
+            Self::Path(pattern) => &pattern.text,
+        }
+    }
+}
+
+/// The path in `METHOD:/path?query`; nothing for a custom key of another form.
+fn path_of(line: &str) -> Option<&str> {
+    let (method, target) = line.split_once(':')?;
+    if !is_method(method) || !target.starts_with('/') {
+        return None;
+    }
+    Some(target.split_once('?').map_or(target, |(path, _)| path))
+}
+
+fn is_method(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+}
+
+/// `GET /a`, `GET:/a`, `GET *`: the method and the rest.
+fn split_method(text: &str) -> Option<(&str, &str)> {
+    let at = text.find([' ', ':'])?;
+    let (method, rest) = text.split_at(at);
+    let rest = rest.get(1..)?.trim_start_matches(' ');
+    (is_method(method) && rest.starts_with(['/', '*'])).then_some((method, rest))
+}
+
+fn check(text: &str) -> Result<(), PatternError> {
+    if text.is_empty() {
+        return Err(PatternError::Empty);
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(PatternError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(PatternError::Control);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(pattern: &str, method: &str, path: &str) -> bool {
+        PathPattern::parse(pattern).unwrap().is_match(method, path)
+    }
+
+    fn key(pattern: &str, line: &str) -> bool {
+        KeyPattern::parse(pattern)
+            .unwrap()
+            .is_match(Subject { line, own: None })
+    }
+
+    #[test]
+    fn filters_of_the_documentation() {
+        for (pattern, method, path, expected) in [
+            ("/api/*", "GET", "/api/users", true),
+            ("/api/*", "HEAD", "/api/users", true),
+            ("/api/*", "POST", "/api/users", false),
+            ("/api/*", "GET", "/api", false),
+            ("/*/users", "GET", "/v1/users", true),
+            ("/*/users", "GET", "/a/b/users", true),
+            ("/*/users", "GET", "/users", false),
+            ("/public/*/assets", "GET", "/public/x/assets", true),
+            ("GET *", "GET", "/anything", true),
+            ("GET *", "POST", "/anything", false),
+            ("POST *", "POST", "/x", true),
+            ("GET /admin/stats", "GET", "/admin/stats", true),
+            ("GET /admin/stats", "GET", "/admin/stats2", false),
+            ("/api/*/private", "GET", "/api/x/private", true),
+            ("/*/private/*", "GET", "/a/private/b", true),
+            ("POST /*/users", "POST", "/v1/users", true),
+            ("PUT /users/*", "PUT", "/users/7", true),
+            ("*", "GET", "/", true),
+            ("*", "DELETE", "/", false),
+        ] {
+            assert_eq!(
+                filter(pattern, method, path),
+                expected,
+                "{pattern} on {method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn invalidation_patterns_of_the_documentation() {
+        for (pattern, line, expected) in [
+            ("GET:/api/*", "GET:/api/users", true),
+            ("GET:/api/*", "POST:/api/users", false),
+            ("*/users/*", "GET:/v1/users/7", true),
+            ("POST:*", "POST:/x", true),
+            ("POST:*", "GET:/x", false),
+            ("GET:/api/users", "GET:/api/users", true),
+            ("GET:/api/users", "GET:/api/users?id=1", false),
+            ("GET /api/users", "GET:/api/users", true),
+            ("/api/users", "GET:/api/users?id=1", true),
+            ("/api/users", "POST:/api/users", true),
+            ("/ab", "GET:/a", false),
+            ("/a", "GET:/ab", false),
+            ("/a", "GET:/a/b", false),
+            ("/a?x=1", "GET:/a?x=1", true),
+            ("/a?*", "GET:/a", false),
+            ("/api/*", "GET:/api/users?x=/y", true),
+            ("*/api/*/users/*", "GET:/v/api/2/users/3", true),
+            ("*", "anything", true),
+            ("page-*", "page-7", true),
+            ("*a*a", "a", false),
+            ("*a*a", "aa", true),
+        ] {
+            assert_eq!(key(pattern, line), expected, "{pattern} on {line}");
+        }
+    }
+
+    #[test]
+    fn a_custom_key_is_also_found_by_its_url() {
+        let pattern = KeyPattern::parse("/blog/*").unwrap();
+        let subject = Subject {
+            line: "post-7",
+            own: Some("GET:/blog/seven"),
+        };
+        assert!(pattern.is_match(subject));
+    }
+
+    #[test]
+    fn what_is_no_pattern_says_so() {
+        for text in ["", "a\nb", "api/*", "GET api"] {
+            assert!(PathPattern::parse(text).is_err(), "{text:?}");
+        }
+        assert!(KeyPattern::parse("").is_err());
+    }
+}
