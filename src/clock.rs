@@ -39,6 +39,11 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// The system's time, whatever clock a proxy holds: what file systems write into inodes.
+pub(crate) fn system_now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Whole seconds since 1970; 0 for a time before it.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)

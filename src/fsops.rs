@@ -3,7 +3,8 @@
 //!
 //! All of it blocks; callers are on blocking threads.
 
-use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
+pub(crate) use std::fs::File;
+use std::fs::{self, FileTimes, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -51,15 +52,23 @@ impl FileId {
 
     /// When the inode last changed, by the system's clock: nobody can set it back.
     pub(crate) fn changed_at(&self) -> SystemTime {
-        let (seconds, nanos) = self.changed;
-        u64::try_from(seconds)
-            .ok()
-            .and_then(|seconds| {
-                let nanos = u32::try_from(nanos).unwrap_or(0);
-                UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))
-            })
-            .unwrap_or(UNIX_EPOCH)
+        time(self.changed)
     }
+
+    /// When the contents last changed, as far as nobody set it.
+    pub(crate) fn modified_at(&self) -> SystemTime {
+        time(self.modified)
+    }
+}
+
+/// Before 1970 is 1970.
+fn time((seconds, nanos): (i64, i64)) -> SystemTime {
+    let since = u64::try_from(seconds)
+        .ok()
+        .map(|seconds| Duration::new(seconds, u32::try_from(nanos).unwrap_or(0)));
+    since
+        .and_then(|since| UNIX_EPOCH.checked_add(since))
+        .unwrap_or(UNIX_EPOCH)
 }
 
 /// One entry of a directory.
@@ -117,6 +126,15 @@ impl Fs {
             ));
         }
         Ok((bytes, id))
+    }
+
+    /// blake3 of what is left of `file`, and the file's state behind it: what was hashed is what the state
+    /// stands for only if it is the state in which the file was opened.
+    pub(crate) fn hash(&self, file: &mut File, path: &Path) -> io::Result<(blake3::Hash, FileId)> {
+        self.gate("read", path)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(&mut *file)?;
+        Ok((hasher.finalize(), FileId::of(&file.metadata()?)))
     }
 
     pub(crate) fn stat(&self, path: &Path) -> io::Result<FileId> {
@@ -238,10 +256,17 @@ impl Fs {
         Ok(entries)
     }
 
-    /// Opens for appending, creating the file.
+    /// Opens for appending, creating the file and its folder.
     pub(crate) fn open_append(&self, path: &Path) -> io::Result<File> {
         self.gate("open-append", path)?;
-        OpenOptions::new().append(true).create(true).open(path)
+        let open = || OpenOptions::new().append(true).create(true).open(path);
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_parent(path)?;
+                open()
+            }
+            result => result,
+        }
     }
 
     pub(crate) fn truncate(&self, file: &File, path: &Path) -> io::Result<()> {
@@ -263,5 +288,32 @@ impl Fs {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// A file that is still being written, read by position.
+#[derive(Debug, Clone)]
+pub(crate) struct Prefix(Arc<File>);
+
+impl Prefix {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        Ok(Self(Arc::new(file.try_clone()?)))
+    }
+
+    /// What stands at `offset`, up to `limit` bytes; less only at the end of what is written.
+    pub(crate) fn read_at(&self, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
+        use std::os::unix::fs::FileExt;
+        let mut bytes = vec![0; limit];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
     }
 }

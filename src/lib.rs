@@ -1,12 +1,17 @@
 //! A prerender server: a reverse proxy whose cache is a directory of files.
 
-pub mod clock;
+mod clock;
 pub mod config;
 mod error;
 mod fsops;
+mod head;
+mod headers;
 mod invalidate;
+mod key;
 mod outcome;
 mod pattern;
+mod policy;
+mod throttle;
 
 pub use clock::Clock;
 pub use config::{CreateProxyConfig, Durability, RequestInfo, Settings, Ttl};
@@ -17,6 +22,13 @@ pub use outcome::{Outcome, Reason};
 /// The 0.1 line's module of this name.
 pub mod cache {
     pub use crate::invalidate::{RefreshMessage, RefreshTrigger};
+}
+
+/// The built-in lists that settings of similar names add to.
+pub mod defaults {
+    pub use crate::headers::VOLATILE_HEADERS;
+    pub use crate::policy::fill::PRESET_HEADERS;
+    pub use crate::policy::identity::{BYPASS_HEADERS, BYPASS_QUERY, IGNORED_COOKIES, IGNORED_SET_COOKIES};
 }
 
 #[doc(hidden)]

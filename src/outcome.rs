@@ -103,15 +103,15 @@ reasons! {
     /// The method is not one whose responses are stored.
     Method = "method", Method, "only GET and HEAD are looked up; name another method in `include_paths` (\"POST /search\") to store its answers";
     /// The path matches `exclude_paths`.
-    Excluded = "excluded", Bypass, "the path matches `exclude_paths`";
+    Excluded = "excluded", Bypass, "narrow the pattern in `exclude_paths`";
     /// `include_paths` is set and the path matches none of it.
     NotIncluded = "not-included", Bypass, "add a pattern for the path to `include_paths`";
     /// The request carries credentials in a header field.
-    Authorization = "authorization", Bypass, "requests with credentials are never shared; `bypass_headers` lists the fields";
+    Authorization = "authorization", Bypass, "nothing: requests with credentials are never shared; `bypass_headers` adds to the fields that count";
     /// The request carries a cookie that may be somebody's identity.
     Cookie = "cookie", Bypass, "name cookies that do not change the page in `ignore_cookies`, those that do in `key_cookies`, or set `bypass_cookies` to the only ones that count";
     /// A query parameter looks like a key to something.
-    SecretQuery = "secret-query", Bypass, "the query holds a parameter named by `bypass_query` (tokens, codes, signatures)";
+    SecretQuery = "secret-query", Bypass, "nothing: what a token, a code or a signature opens is never shared; `bypass_query` adds to the names that count";
     /// The host is neither that of `public_url` nor one of `aliases`.
     Host = "host", Bypass, "add the host to `aliases`, or correct `public_url`";
     /// A range of a page that is not stored.
@@ -119,7 +119,7 @@ reasons! {
     /// A GET or HEAD request with a body, or a body too large for a key.
     RequestBody = "request-body", Bypass, "a request body is part of the key only for methods named in `include_paths`, up to 1 MiB";
     /// The request does not accept what a page fill asks for.
-    Accept = "accept", Bypass, "the request's Accept admits neither HTML nor anything; let the backend send `Vary: Accept`, or name Accept in `key_headers`";
+    Accept = "accept", Bypass, "the request's Accept admits neither HTML nor anything; let the page at this address name Accept in `Vary`, or name Accept in `key_headers`";
     /// The backend said `no-store`.
     NoStore = "no-store", UriMiss, "the backend sends `Cache-Control: no-store`; change it there";
     /// The backend said `private`.
@@ -131,13 +131,13 @@ reasons! {
     /// The status is not one that is stored without explicit freshness.
     Status = "status", UriMiss, "answers with this status are stored only with explicit freshness (`Cache-Control: max-age=…`)";
     /// A server error.
-    ServerError = "server-error", UriMiss, "errors are never stored; mend the backend";
+    ServerError = "server-error", UriMiss, "errors are stored only with explicit freshness; mend the backend";
     /// Already expired when it came, with nothing to validate it by.
     Expired = "expired", UriMiss, "the backend sends a lifetime of zero and no validator; raise it there, or raise `default_ttl` where the backend sends none";
     /// JSON without explicit freshness.
     Json = "json", UriMiss, "JSON is stored when the backend gives it a lifetime or `include_paths` names its path";
     /// A stream or another type that has no end or no meaning as a page.
-    ContentType = "content-type", UriMiss, "event streams, multipart and gRPC are passed through";
+    ContentType = "content-type", UriMiss, "nothing: event streams, multipart and gRPC are passed through";
     /// A Content-Security-Policy with a nonce.
     Nonce = "nonce", UriMiss, "the page's Content-Security-Policy carries a nonce, which must not be repeated; use hashes instead";
     /// A redirect to the request's own URL.
@@ -157,27 +157,25 @@ reasons! {
     /// The snapshot could not be written.
     Disk = "disk", UriMiss, "see the log for the file system's error: space, permissions";
     /// The directory is only read here.
-    ReadOnly = "read-only", UriMiss, "another process writes this directory, or it cannot be written";
+    ReadOnly = "read-only", UriMiss, "nothing, if it is meant: another process writes this directory, and only that one stores pages";
     /// A file was changed by hand a moment ago.
     Foreign = "foreign-change", UriMiss, "nothing: a snapshot changed by another program is looked at again after two seconds";
     /// More fills at once than `max_fills`.
     Busy = "busy", Bypass, "raise `max_fills`";
-    /// Known from a moment ago not to be storable.
-    Remembered = "remembered", Bypass, "an earlier answer for this page was not stored; see its reason, remembered for `pass_ttl`";
     /// The connection or the answer did not come in time.
-    Timeout = "timeout", UriMiss, "the backend was slower than `connect_timeout` or `response_timeout`";
+    Timeout = "timeout", UriMiss, "make the backend faster, or raise `response_timeout` or `connect_timeout`";
     /// The backend could not be reached, or its answer was not HTTP.
     Unreachable = "unreachable", UriMiss, "see whether the backend runs at `proxy_url`";
     /// The request came back to this process.
-    Loop = "loop", Request, "`proxy_url` leads back to this server";
+    Loop = "loop", Request, "`proxy_url` leads back to this server: point it at the backend";
     /// A malformed request.
-    BadRequest = "bad-request", Request, "the request's target or Host is malformed";
+    BadRequest = "bad-request", Request, "nothing here: the client sent a target, a method, a Host or a body that cannot be understood";
     /// `forward_get_only` is on.
-    GetOnly = "get-only", Method, "`forward_get_only` is on";
+    GetOnly = "get-only", Method, "turn `forward_get_only` off to have other methods forwarded";
     /// `enable_websocket` is off.
-    UpgradeOff = "upgrade-off", Request, "`enable_websocket` is off";
+    UpgradeOff = "upgrade-off", Request, "turn `enable_websocket` on to have upgrades tunnelled";
     /// The request asks for a tunnel.
-    Upgrade = "upgrade", Request, "tunnels are never stored";
+    Upgrade = "upgrade", Request, "nothing: tunnels are never stored";
 }
 
 #[cfg(test)]

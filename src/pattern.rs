@@ -16,18 +16,18 @@ pub(crate) struct Subject<'a> {
 
 /// A compiled pattern of one piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Glob {
+pub(crate) struct Glob {
     pieces: Vec<Box<str>>,
 }
 
 impl Glob {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self {
             pieces: text.split('*').map(Into::into).collect(),
         }
     }
 
-    fn is_match(&self, text: &str) -> bool {
+    pub(crate) fn is_match(&self, text: &str) -> bool {
         let Some((first, rest)) = self.pieces.split_first() else {
             return false;
         };
@@ -100,11 +100,6 @@ impl PathPattern {
         };
         method_fits && self.path.is_match(path)
     }
-
-    /// Whether the pattern itself says `method`.
-    pub(crate) fn names_method(&self, method: &str) -> bool {
-        self.method.as_ref().is_some_and(|glob| glob.is_match(method))
-    }
 }
 
 /// An invalidation pattern: sees keys. `/a` (no `?`) is the path of any method with every query;
@@ -155,6 +150,26 @@ impl KeyPattern {
             text: text.into(),
             glob: Glob::new(&line),
         }))
+    }
+
+    /// This very path, with every query: a star in it is only a star.
+    pub(crate) fn path_itself(path: &str) -> Self {
+        Self::Path(PathGlob {
+            text: path.into(),
+            glob: Glob {
+                pieces: vec![path.into()],
+            },
+        })
+    }
+
+    /// This very line.
+    pub(crate) fn line_itself(line: &str) -> Self {
+        Self::Line(LinePattern {
+            text: line.into(),
+            glob: Glob {
+                pieces: vec![line.into()],
+            },
+        })
     }
 
     pub(crate) fn is_match(&self, subject: Subject<'_>) -> bool {

@@ -51,8 +51,8 @@ pub enum RefreshError {
         /// What is wrong with it.
         why: String,
     },
-    /// The directory is only read here; another process has to do it.
-    #[error("the snapshot directory is read-only here; nothing was invalidated")]
+    /// A directory is only read here and was not invalidated; the process that writes it has to do it.
+    #[error("another process writes the snapshot directory; it was not invalidated from here")]
     ReadOnly,
     /// In force in this process, but not recorded or not removed on disk: a restart may bring it back.
     #[error("in force now, but the disk refused: a restart may bring the snapshots back")]
@@ -165,7 +165,8 @@ impl RefreshTrigger {
         targets.push(Arc::downgrade(target));
     }
 
-    fn begin(&self, patterns: &[&str], mode: RefreshMode) -> Result<Vec<Ticket>, RefreshError> {
+    /// In force when it returns; failures are logged.
+    pub(crate) fn begin(&self, patterns: &[&str], mode: RefreshMode) -> Result<Vec<Ticket>, RefreshError> {
         let result = self.apply(patterns, mode);
         if let Err(error) = &result {
             tracing::error!(?patterns, error = %crate::error::chain(error), "invalidation failed");

@@ -1,0 +1,153 @@
+//! What is kept of a response beside its body: plain data, no serde, no I/O.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, StatusCode};
+
+/// blake3 of a body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Seal(pub(crate) blake3::Hash);
+
+impl Seal {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes))
+    }
+
+    pub(crate) fn hex(&self) -> String {
+        self.0.to_hex().to_string()
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(Self)
+    }
+
+    /// The first 16 hex digits, for file names.
+    pub(crate) fn short(&self) -> String {
+        let mut hex = self.hex();
+        hex.truncate(16);
+        hex
+    }
+
+    /// Sub-second part of the sidecar's time, in nanoseconds: steps of 100, never zero. A time set by
+    /// git, cp or a container layer does not carry it.
+    pub(crate) fn mark_nanos(&self) -> u32 {
+        let [a, b, c, d, ..] = *self.0.as_bytes();
+        (1 + u32::from_le_bytes([a, b, c, d]) % 9_999_999) * 100
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+/// When the origin generated a response: response time less its corrected initial age
+/// (RFC 9111 §4.2.3), in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Generated {
+    /// Known, because we set it.
+    At(u64),
+    /// The file's time, set by another program: says nothing about the response.
+    Unmarked,
+    /// Invalidated but kept: to be validated before use.
+    Invalidated,
+}
+
+/// What selects one of a key's variants: the fields that `Vary` names, sorted, each with its
+/// normalised value or its absence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct VariantKey(pub(crate) Vec<(HeaderName, Option<Box<str>>)>);
+
+/// The eight hex digits behind `~` in a variant's file name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct VariantId(pub(crate) u32);
+
+impl fmt::Display for VariantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl VariantKey {
+    /// `None` for the rendering without any of the fields, which has the key's own name.
+    pub(crate) fn id(&self) -> Option<VariantId> {
+        if self.0.iter().all(|(_, value)| value.is_none()) {
+            return None;
+        }
+        let [a, b, c, d, ..] = self.digest().to_be_bytes();
+        Some(VariantId(u32::from_be_bytes([a, b, c, d])))
+    }
+
+    /// The first 64 bits of the hash of names and values.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        for (name, value) in &self.0 {
+            hasher.update(&(name.as_str().len() as u64).to_le_bytes());
+            hasher.update(name.as_str().as_bytes());
+            match value {
+                Some(value) => {
+                    hasher.update(&(value.len() as u64).to_le_bytes());
+                    hasher.update(value.as_bytes());
+                }
+                None => {
+                    hasher.update(&u64::MAX.to_le_bytes());
+                }
+            }
+        }
+        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    pub(crate) fn names(&self) -> Vec<HeaderName> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Status and fields of a stored response.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredHead {
+    pub(crate) status: StatusCode,
+    /// End-to-end fields, without volatile ones, `Date`, `Age`, `Expires` and `Content-Length`.
+    pub(crate) headers: HeaderMap,
+    /// `Expires` less `Date`, in seconds; kept so, because both change with every rendering.
+    pub(crate) expires_after: Option<u64>,
+}
+
+/// The body of a stored response, as the sidecar seals it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SealedBody {
+    /// File name, without folders.
+    pub(crate) file: Box<str>,
+    pub(crate) length: u64,
+    pub(crate) seal: Seal,
+}
+
+/// A response under a variant of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rendering {
+    pub(crate) head: StoredHead,
+    /// `None`: the response has no body, and there is no body file.
+    pub(crate) body: Option<SealedBody>,
+}
+
+/// Everything that a sidecar says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sidecar {
+    /// The whole key text.
+    pub(crate) key: Box<str>,
+    pub(crate) method: Box<str>,
+    /// Path and query, as sent on the fill.
+    pub(crate) url: Box<str>,
+    pub(crate) site: Option<Box<str>>,
+    pub(crate) variant: VariantKey,
+    /// `None`: only variants of this key are stored.
+    pub(crate) rendering: Option<Rendering>,
+}
+
+impl Sidecar {
+    /// `METHOD:/path?query`, the snapshot's own line for patterns.
+    pub(crate) fn own_line(&self) -> String {
+        format!("{}:{}", self.method, self.url)
+    }
+}

@@ -1,0 +1,295 @@
+//! The cache key: request -> key text -> blake3.
+//!
+//! Line 1 is `METHOD:/path?query`, raw bytes as sent, or what the custom key function returned. Further
+//! parts follow, each on a line with its length, so that no value can pretend to be another part.
+
+use std::fmt::{self, Write as _};
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::config::{CacheKeyFn, RequestInfo};
+use crate::headers::{NameList, cookies};
+
+/// blake3 of the key text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct KeyHash(blake3::Hash);
+
+impl KeyHash {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(blake3::hash(text.as_bytes()))
+    }
+
+    /// The first 64 bits, which name the files.
+    pub(crate) fn short(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *self.0.as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.short())
+    }
+}
+
+/// A key, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) text: Box<str>,
+    pub(crate) hash: KeyHash,
+}
+
+impl Key {
+    pub(crate) fn from_text(text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        Self {
+            hash: KeyHash::of(&text),
+            text,
+        }
+    }
+
+    /// What patterns see.
+    pub(crate) fn line(&self) -> &str {
+        line_of(&self.text)
+    }
+
+    /// The value of the part called `name`, where the text has it.
+    pub(crate) fn part(&self, name: &str) -> Option<&str> {
+        self.text.split('\n').skip(1).find_map(|part| {
+            let (found, rest) = part.split_once(' ')?;
+            let (_, value) = rest.split_once(':')?;
+            (found == name).then_some(value)
+        })
+    }
+}
+
+/// Line 1 of a key text.
+pub(crate) fn line_of(text: &str) -> &str {
+    text.split_once('\n').map_or(text, |(line, _)| line)
+}
+
+/// What of a request makes its key, as configured.
+#[derive(Clone)]
+pub(crate) struct KeyRules {
+    /// `public_url` is set: host and scheme are the same for all.
+    pub(crate) host: HostInKey,
+    pub(crate) headers: Vec<HeaderName>,
+    pub(crate) cookies: Vec<Box<str>>,
+    pub(crate) ignore_query: NameList,
+    pub(crate) custom: Option<CacheKeyFn>,
+}
+
+/// Whether host and scheme are part of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostInKey {
+    Part,
+    Fixed,
+}
+
+/// The parts of a request that a key is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeySource<'a> {
+    /// GET for HEAD.
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// Without the ignored parameters; see [`KeyRules::keep_query`].
+    pub(crate) query: &'a str,
+    pub(crate) scheme: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    /// blake3 of the request's body, for methods that have one.
+    pub(crate) body: Option<blake3::Hash>,
+}
+
+impl KeyRules {
+    /// The query without the parameters of `ignore_query`, otherwise byte for byte as it was.
+    pub(crate) fn keep_query<'q>(&self, query: &'q str) -> std::borrow::Cow<'q, str> {
+        if self.ignore_query.is_empty() || query.is_empty() {
+            return query.into();
+        }
+        let is_kept = |parameter: &&str| {
+            let name = parameter.split_once('=').map_or(*parameter, |(name, _)| name);
+            !self.ignore_query.contains(name)
+        };
+        let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+        kept.join("&").into()
+    }
+
+    /// Line 1 of the key.
+    pub(crate) fn line(&self, source: &KeySource<'_>) -> String {
+        match &self.custom {
+            Some(custom) => custom(&RequestInfo {
+                method: source.method,
+                path: source.path,
+                query: source.query,
+                headers: source.headers,
+            }),
+            None => target_line(source.method, source.path, source.query),
+        }
+    }
+
+    pub(crate) fn key(&self, source: &KeySource<'_>) -> Key {
+        let mut text = self.line(source);
+        let line_length = text.len();
+        let line_is_single = !text.contains('\n');
+        let mut part = |name: fmt::Arguments<'_>, value: &str| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{name} {}:{value}", value.len());
+        };
+        if self.host == HostInKey::Part {
+            part(format_args!("host"), source.host);
+            part(format_args!("scheme"), source.scheme);
+        }
+        for name in &self.headers {
+            if let Some(value) = joined(source.headers, name) {
+                part(format_args!("header.{name}"), &value);
+            }
+        }
+        for name in &self.cookies {
+            let found = cookies(source.headers).find(|(cookie, _)| *cookie == name.as_bytes());
+            if let Some((_, value)) = found {
+                // No cookie value is written to disk.
+                part(format_args!("cookie.{name}"), &blake3::hash(value).to_hex());
+            }
+        }
+        if let Some(hash) = source.body {
+            part(format_args!("body"), &hash.to_hex());
+            // What the bytes mean goes out with them.
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+                if let Some(value) = joined(source.headers, &name) {
+                    part(format_args!("header.{name}"), &value);
+                }
+            }
+        }
+        if !line_is_single {
+            // A custom key with a line break in it could spell another key's parts; its length, last,
+            // tells them apart.
+            part(format_args!("line"), &line_length.to_string());
+        }
+        Key::from_text(text)
+    }
+}
+
+/// `METHOD:/path?query`, without `?` when the query is empty.
+pub(crate) fn target_line(method: &str, path: &str, query: &str) -> String {
+    if query.is_empty() {
+        format!("{method}:{path}")
+    } else {
+        format!("{method}:{path}?{query}")
+    }
+}
+
+/// A field's lines as one value; bytes that are not UTF-8 keep apart what differs.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut lines = headers.get_all(name).iter();
+    let mut value = escape(lines.next()?.as_bytes());
+    for line in lines {
+        value.push_str(", ");
+        value.push_str(&escape(line.as_bytes()));
+    }
+    Some(value)
+}
+
+fn escape(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn rules() -> KeyRules {
+        KeyRules {
+            host: HostInKey::Fixed,
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            ignore_query: NameList::default(),
+            custom: None,
+        }
+    }
+
+    fn source<'a>(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> KeySource<'a> {
+        KeySource {
+            method: "GET",
+            path,
+            query,
+            scheme: "http",
+            host: "example.com",
+            headers,
+            body: None,
+        }
+    }
+
+    #[test]
+    fn the_target_is_taken_as_it_was_sent() {
+        let headers = HeaderMap::new();
+        for (path, query, text) in [
+            ("/", "", "GET:/"),
+            ("/a/../b//%2F;x", "", "GET:/a/../b//%2F;x"),
+            ("/a", "b=1&a=2", "GET:/a?b=1&a=2"),
+        ] {
+            assert_eq!(&*rules().key(&source(path, query, &headers)).text, text);
+        }
+    }
+
+    #[test]
+    fn parts_carry_their_length_so_that_none_can_be_forged() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-a", "1\\nheader.x-b 1:2".parse().unwrap());
+        let mut rules = rules();
+        rules.host = HostInKey::Part;
+        rules.headers = vec!["x-a".parse().unwrap()];
+        let key = rules.key(&source("/", "", &headers));
+        assert_eq!(
+            &*key.text,
+            "GET:/\nhost 11:example.com\nscheme 4:http\nheader.x-a 17:1\\nheader.x-b 1:2"
+        );
+        assert_eq!(key.part("host"), Some("example.com"));
+    }
+
+    #[test]
+    fn a_custom_key_with_line_breaks_is_no_other_key() {
+        let headers = HeaderMap::new();
+        let custom = |line: &'static str| {
+            let mut rules = rules();
+            rules.custom = Some(Arc::new(move |_: &RequestInfo<'_>| line.to_owned()));
+            rules
+        };
+        let mut forged = custom("x");
+        forged.host = HostInKey::Part;
+        let honest = forged.key(&source("/", "", &headers));
+        let spelled = custom("x\nhost 11:example.com\nscheme 4:http").key(&source("/", "", &headers));
+        assert_ne!(honest.text, spelled.text);
+    }
+
+    #[test]
+    fn ignored_parameters_are_cut_out_and_the_rest_is_untouched() {
+        let mut rules = rules();
+        rules.ignore_query = NameList::new(["utm_*", "fbclid"]);
+        for (query, kept) in [
+            ("utm_source=x&a=1&fbclid=2", "a=1"),
+            ("b=%20&&a", "b=%20&&a"),
+            ("utm_a=1", ""),
+        ] {
+            assert_eq!(rules.keep_query(query), kept);
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_in_the_key_by_its_hash_only() {
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", "theme=dark; other=1".parse().unwrap());
+        let mut rules = rules();
+        rules.cookies = vec!["theme".into()];
+        let key = rules.key(&source("/", "", &headers));
+        assert!(key.text.contains("cookie.theme 64:") && !key.text.contains("dark"));
+    }
+}
