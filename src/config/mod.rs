@@ -3,6 +3,21 @@
 //! [`Settings`] is the one list of what a proxy can be told; `config::check` turns it into the small
 //! validated option sets that each module takes, so that a wrong value is found before anything starts.
 
+pub(crate) mod check;
+mod error;
+mod file;
+mod given;
+mod keys;
+mod load;
+mod print;
+mod server;
+mod units;
+
+pub use error::{ConfigError, Place};
+pub use keys::{Key, keys};
+pub use load::{Loaded, Sources};
+pub use server::{LogFormat, Secret, ServerSettings, WatchRule};
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,380 @@
+//! Settings -> the validated option sets of the modules. Everything that can be wrong is found here,
+//! by the name of its setting.
+
+use http::uri::{Authority, Scheme};
+use http::{HeaderName, Uri};
+use ipnet::IpNet;
+
+use crate::config::{CreateProxyConfig, Settings, Ttl};
+use crate::error::Error;
+use crate::headers::{NameList, VOLATILE_HEADERS};
+use crate::key::{HostInKey, KeyRules};
+use crate::pattern::PathPattern;
+use crate::policy::fill::{FillRules, PRESET_HEADERS};
+use crate::policy::filter::Filters;
+use crate::policy::identity::{
+    BYPASS_HEADERS, BYPASS_QUERY, CookieRule, IGNORED_COOKIES, IGNORED_SET_COOKIES, IdentityRules,
+};
+use crate::policy::request::{AcceptRule, Methods, RequestRules, Upgrades};
+use crate::policy::store::StoreRules;
+
+/// The rules of a proxy, checked.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    pub(crate) request: RequestRules,
+    pub(crate) key: KeyRules,
+    pub(crate) fill: FillRules,
+    pub(crate) store: StoreRules,
+    pub(crate) site: SiteRules,
+}
+
+/// What of wrong settings can be kept where nothing is stored: what is refused, and who is believed.
+pub(crate) fn restricted(settings: &Settings) -> Rules {
+    let mut rules = Rules::default();
+    rules.request.methods = methods(settings);
+    rules.request.upgrades = upgrades(settings);
+    rules.site.trusted_proxies = networks(&settings.trusted_proxies).unwrap_or_default();
+    rules
+}
+
+fn methods(settings: &Settings) -> Methods {
+    match settings.forward_get_only {
+        true => Methods::ReadOnly,
+        false => Methods::All,
+    }
+}
+
+fn upgrades(settings: &Settings) -> Upgrades {
+    match settings.enable_websocket {
+        true => Upgrades::Tunnelled,
+        false => Upgrades::Refused,
+    }
+}
+
+impl Default for Rules {
+    /// Those of the default settings; without a pattern or a URL, nothing in them can be wrong.
+    fn default() -> Self {
+        let defaults = CreateProxyConfig::from(Settings::default());
+        match rules(&defaults) {
+            Ok(rules) => rules,
+            Err(error) => unreachable!("the default settings are right: {error}"),
+        }
+    }
+}
+
+/// Under which address the site is seen.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteRules {
+    /// Scheme and host of `public_url`.
+    pub(crate) public: Option<(String, String)>,
+    /// In lower case.
+    pub(crate) aliases: Vec<String>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+/// Checks all settings that the proxy's decisions depend on.
+///
+/// # Errors
+/// The first setting that cannot work, by name.
+pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
+    let settings = &config.settings;
+    let public = settings.public_url.as_deref().map(public_url).transpose()?;
+    let keyed_cookies: Vec<Box<str>> = settings
+        .key_cookies
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
+    let key_headers = header_names("key_headers", &settings.key_headers)?;
+    Ok(Rules {
+        request: RequestRules {
+            filters: Filters {
+                include: path_patterns("include_paths", &settings.include_paths)?,
+                exclude: path_patterns("exclude_paths", &settings.exclude_paths)?,
+            },
+            identity: identity(settings, &keyed_cookies)?,
+            upgrades: upgrades(settings),
+            methods: methods(settings),
+            accept: if key_headers.contains(&http::header::ACCEPT) {
+                AcceptRule::Anything
+            } else {
+                AcceptRule::Pages
+            },
+            upgrade_protocols: settings
+                .upgrade_protocols
+                .iter()
+                .map(|name| name.to_ascii_lowercase())
+                .collect(),
+        },
+        key: KeyRules {
+            host: if public.is_some() {
+                HostInKey::Fixed
+            } else {
+                HostInKey::Part
+            },
+            headers: key_headers,
+            cookies: keyed_cookies,
+            ignore_query: NameList::new(settings.ignore_query.iter().map(String::as_str)),
+            custom: config.cache_key_fn.clone(),
+        },
+        fill: FillRules {
+            preset: NameList::new(PRESET_HEADERS.iter().copied()),
+        },
+        store: StoreRules {
+            default_ttl: settings.default_ttl,
+            not_found_ttl: whole_seconds(settings.not_found_ttl),
+            ignore_set_cookies: extended(IGNORED_SET_COOKIES, &settings.ignore_set_cookies),
+            volatile: extended(VOLATILE_HEADERS, &settings.volatile_headers),
+            vary_ignore: header_names("vary_ignore", &settings.vary_ignore)?,
+            max_body: settings.max_body,
+        },
+        site: SiteRules {
+            public,
+            aliases: aliases(&settings.aliases)?,
+            trusted_proxies: networks(&settings.trusted_proxies)?,
+        },
+    })
+}
+
+fn identity(settings: &Settings, keyed: &[Box<str>]) -> Result<IdentityRules, Error> {
+    let own = header_names("bypass_headers", &settings.bypass_headers)?;
+    let builtin = BYPASS_HEADERS.iter().filter_map(|name| name.parse().ok());
+    let cookies = match &settings.bypass_cookies {
+        Some(names) => CookieRule::Only(NameList::new(names.iter().map(String::as_str))),
+        None => CookieRule::AllBut {
+            ignored: extended(IGNORED_COOKIES, &settings.ignore_cookies),
+            keyed: keyed.to_vec(),
+        },
+    };
+    Ok(IdentityRules {
+        bypass_headers: builtin.chain(own).collect(),
+        bypass_query: extended(BYPASS_QUERY, &settings.bypass_query),
+        cookies,
+    })
+}
+
+fn extended(builtin: &[&str], own: &[String]) -> NameList {
+    NameList::new(builtin.iter().copied().chain(own.iter().map(String::as_str)))
+}
+
+fn path_patterns(setting: &'static str, texts: &[String]) -> Result<Vec<PathPattern>, Error> {
+    let parse = |text: &String| {
+        PathPattern::parse(text).map_err(|error| {
+            Error::config(setting, format!("`{text}` in `{setting}` is not a path pattern"))
+                .with_hint("write a path with `*` for any run of characters, a method before it if need be: \"/api/*\", \"POST /search\"")
+                .with_source(error)
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn header_names(setting: &'static str, texts: &[String]) -> Result<Vec<HeaderName>, Error> {
+    let parse = |text: &String| {
+        text.parse().map_err(|_| {
+            Error::config(
+                setting,
+                format!("`{text}` in `{setting}` is not a header field name"),
+            )
+            .with_hint("write names as in \"Accept-Language\"")
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Rounded up: only zero is off.
+pub(crate) fn whole_seconds(duration: std::time::Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// The backend's URL.
+///
+/// # Errors
+/// When it is no http or https URL with a host, or holds what a base cannot.
+pub(crate) fn backend_url(text: &str) -> Result<Uri, Error> {
+    let uri = http_url("proxy_url", text)?;
+    if uri.query().is_some() {
+        return Err(
+            Error::config("proxy_url", format!("`{text}` in `proxy_url` has a query"))
+                .with_hint("write the backend's address only: \"http://localhost:8080\""),
+        );
+    }
+    Ok(uri)
+}
+
+fn http_url(setting: &'static str, text: &str) -> Result<Uri, Error> {
+    let wrong = |what: &str| {
+        Error::config(setting, format!("`{text}` in `{setting}` {what}"))
+            .with_hint("write scheme and host: \"http://localhost:8080\" or \"https://example.com\"")
+    };
+    let uri: Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS => {}
+        Some(_) => return Err(wrong("is neither http nor https")),
+        None => return Err(wrong("has no scheme")),
+    }
+    let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
+    if authority.as_str().contains('@') {
+        // Not repeated: what stands there may be a password.
+        return Err(Error::config(
+            setting,
+            format!("the URL in `{setting}` holds a user name, which would be sent nowhere"),
+        )
+        .with_hint("leave out what stands before the `@`"));
+    }
+    if authority.host().is_empty() {
+        return Err(wrong("has no host"));
+    }
+    Ok(uri)
+}
+
+/// Scheme and host, the port only where it is not the scheme's own.
+fn public_url(text: &str) -> Result<(String, String), Error> {
+    let uri = http_url("public_url", text)?;
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err(
+            Error::config("public_url", format!("`{text}` in `public_url` has a path"))
+                .with_hint("write scheme and host only: \"https://example.com\""),
+        );
+    }
+    let scheme = uri.scheme_str().unwrap_or("http").to_owned();
+    let host = uri
+        .authority()
+        .map(|authority| normal_host(authority.as_str(), &scheme))
+        .unwrap_or_default();
+    Ok((scheme, host))
+}
+
+/// In lower case, without the scheme's own port.
+pub(crate) fn normal_host(host: &str, scheme: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    host.strip_suffix(own_port).map_or(host.clone(), str::to_owned)
+}
+
+fn aliases(texts: &[String]) -> Result<Vec<String>, Error> {
+    let check = |text: &String| match text.parse::<Authority>() {
+        Ok(authority) if !text.contains('@') => Ok(authority.as_str().to_ascii_lowercase()),
+        _ => Err(
+            Error::config("aliases", format!("`{text}` in `aliases` is not a host"))
+                .with_hint("write hosts without a scheme: \"www.example.com\""),
+        ),
+    };
+    texts.iter().map(check).collect()
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, Error> {
+    let parse = |text: &String| {
+        text.parse()
+            .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+            .map_err(|_| {
+                Error::config(
+                    "trusted_proxies",
+                    format!("`{text}` in `trusted_proxies` is not an address or a network"),
+                )
+                .with_hint("write \"10.0.0.1\" or \"10.0.0.0/8\"")
+            })
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// The site's name: as set, or the host of `public_url`.
+pub(crate) fn site_name(settings: &Settings) -> Option<String> {
+    let host = || {
+        let uri: Uri = settings.public_url.as_deref()?.parse().ok()?;
+        Some(uri.host()?.to_ascii_lowercase())
+    };
+    settings.site.clone().or_else(host)
+}
+
+/// Numbers that cannot work.
+///
+/// # Errors
+/// The first of them, by name.
+pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
+    for (setting, value) in [
+        ("connect_timeout", settings.connect_timeout),
+        ("response_timeout", settings.response_timeout),
+        ("body_timeout", settings.body_timeout),
+        ("fill_timeout", settings.fill_timeout),
+        ("tunnel_timeout", settings.tunnel_timeout),
+    ] {
+        if value.is_zero() {
+            return Err(Error::config(
+                setting,
+                format!("`{setting}` is zero, so nothing would ever come in time"),
+            )
+            .with_hint("write a duration such as \"30s\""));
+        }
+    }
+    if settings.max_fills == 0 || settings.max_variants == 0 {
+        let setting = if settings.max_fills == 0 {
+            "max_fills"
+        } else {
+            "max_variants"
+        };
+        return Err(Error::config(
+            setting,
+            format!("`{setting}` is zero, so nothing would ever be stored"),
+        )
+        .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
+    }
+    if let Ttl::For(ttl) = settings.default_ttl
+        && ttl.as_secs() > 1 << 31
+    {
+        return Err(
+            Error::config("default_ttl", "`default_ttl` is longer than 68 years")
+                .with_hint("write \"forever\""),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(change: impl FnOnce(&mut Settings)) -> &'static str {
+        let config = CreateProxyConfig::new("http://localhost:8080".into()).with(change);
+        let result = backend_url(&config.settings.proxy_url)
+            .and_then(|_| rules(&config).map(drop))
+            .and_then(|()| limits(&config.settings));
+        let error = result.expect_err("this cannot work");
+        assert!(error.hint().is_some(), "{error}");
+        error.setting().unwrap()
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        assert_eq!(fails(|s| s.proxy_url = "localhost:8080".into()), "proxy_url");
+        assert_eq!(fails(|s| s.proxy_url = "ftp://x".into()), "proxy_url");
+        assert_eq!(fails(|s| s.proxy_url = "http://u:p@x".into()), "proxy_url");
+        assert_eq!(fails(|s| s.proxy_url = "http://x/?a".into()), "proxy_url");
+        assert_eq!(fails(|s| s.public_url = Some("example.com".into())), "public_url");
+        assert_eq!(
+            fails(|s| s.public_url = Some("https://example.com/a".into())),
+            "public_url"
+        );
+        assert_eq!(fails(|s| s.include_paths = vec!["api".into()]), "include_paths");
+        assert_eq!(fails(|s| s.exclude_paths = vec![String::new()]), "exclude_paths");
+        assert_eq!(fails(|s| s.key_headers = vec!["a b".into()]), "key_headers");
+        assert_eq!(
+            fails(|s| s.trusted_proxies = vec!["10.0.0.0/99".into()]),
+            "trusted_proxies"
+        );
+        assert_eq!(fails(|s| s.aliases = vec!["http://x".into()]), "aliases");
+        assert_eq!(fails(|s| s.max_fills = 0), "max_fills");
+        assert_eq!(
+            fails(|s| s.fill_timeout = std::time::Duration::ZERO),
+            "fill_timeout"
+        );
+    }
+
+    #[test]
+    fn the_site_is_named_after_its_public_host() {
+        let mut settings = Settings::default();
+        assert_eq!(site_name(&settings), None);
+        settings.public_url = Some("https://Example.com:8443".into());
+        assert_eq!(site_name(&settings).as_deref(), Some("example.com"));
+        settings.site = Some("shop".into());
+        assert_eq!(site_name(&settings).as_deref(), Some("shop"));
+    }
+}
