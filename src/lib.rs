@@ -11,7 +11,9 @@ mod key;
 mod outcome;
 mod pattern;
 mod policy;
+pub mod server;
 mod throttle;
+mod upstream;
 
 pub use clock::Clock;
 pub use config::{CreateProxyConfig, Durability, RequestInfo, Settings, Ttl};

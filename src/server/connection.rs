@@ -1,0 +1,199 @@
+//! One connection: hyper drives it, the watch ends it, and a drain asks it to finish.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::sync::watch::Receiver;
+use tokio::time::{Instant, sleep_until};
+use tower::ServiceExt;
+
+use super::ServerLimits;
+use super::watch::{Activity, InFlight, Verdict, Watched};
+
+/// How long a connection may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How often, and for how long, an HTTP/2 client is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Requests at once on an HTTP/2 connection, and the bytes that each may have waiting: what a client
+/// that does not read costs.
+const MAX_STREAMS: u32 = 100;
+const STREAM_BUFFER: usize = 64 << 10;
+
+/// The application, and the two protocols that it is served by.
+pub(super) struct Protocols {
+    app: Router,
+    builder: auto::Builder<TokioExecutor>,
+    max_header_fields: usize,
+}
+
+impl Protocols {
+    pub(super) fn new(app: Router, limits: &ServerLimits) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // `watch` does it, and knows an idle connection from a slow head.
+            .header_read_timeout(None)
+            .max_buf_size(limits.max_head);
+        if limits.max_header_fields != ServerLimits::default().max_header_fields {
+            // hyper's own default is the same number, without an allocation for each request.
+            builder.http1().max_headers(limits.max_header_fields);
+        }
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_EVERY)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(STREAM_BUFFER)
+            .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX));
+        Self {
+            app,
+            builder,
+            max_header_fields: limits.max_header_fields,
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> Result<Response<Body>, Infallible> {
+        let in_flight = Arc::new(activity.begin());
+        // hyper counts an HTTP/1.1 request's fields, not those of HTTP/2.
+        if request.version() == Version::HTTP_2 && request.headers().len() > self.max_header_fields {
+            return Ok(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        }
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let request = request.map(|body| Counted::wrap(body, &in_flight));
+        let handler = AssertUnwindSafe(self.app.clone().oneshot(request)).catch_unwind();
+        let response = match handler.await {
+            Ok(answered) => answered.unwrap_or_else(|never| match never {}),
+            Err(_panic) => {
+                tracing::error!(%peer, "a handler panicked");
+                plain(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        };
+        Ok(response.map(|body| Counted::wrap(body, &in_flight)))
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Serves `stream` until it ends, is upgraded, or has to be ended.
+pub(super) async fn serve(
+    protocols: &Arc<Protocols>,
+    stream: Watched,
+    peer: SocketAddr,
+    activity: &Arc<Activity>,
+    limits: &ServerLimits,
+    mut draining: Receiver<bool>,
+) {
+    let service = {
+        let (protocols, activity) = (Arc::clone(protocols), Arc::clone(activity));
+        service_fn(move |request| {
+            let (protocols, activity) = (Arc::clone(&protocols), Arc::clone(&activity));
+            async move { protocols.answer(request, peer, &activity).await }
+        })
+    };
+    let mut connection = pin!(
+        protocols
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+    );
+    let mut drained = false;
+    let ended = loop {
+        let look_again = match activity.check(limits, Instant::now()) {
+            Verdict::LookAgain(at) => at,
+            verdict => {
+                tracing::debug!(%peer, ?verdict, "connection closed for its time");
+                match verdict {
+                    Verdict::Idle => connection.as_mut().graceful_shutdown(),
+                    Verdict::HeadLate => activity.expire(),
+                    Verdict::Unread | Verdict::LookAgain(_) => return,
+                }
+                break tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(()));
+            }
+        };
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = sleep_until(look_again) => {}
+            // The sender is gone only if the server is, and this task with it.
+            _told = draining.wait_for(|draining| *draining), if !drained => {
+                drained = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection broke off");
+    }
+}
+
+/// A body, of a request or of its response, that keeps the request in flight.
+struct Counted<B> {
+    body: B,
+    _in_flight: Arc<InFlight>,
+}
+
+impl<B> Counted<B>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    fn wrap(body: B, in_flight: &Arc<InFlight>) -> Body {
+        if body.is_end_stream() {
+            return Body::new(body);
+        }
+        Body::new(Self {
+            body,
+            _in_flight: Arc::clone(in_flight),
+        })
+    }
+}
+
+impl<B> http_body::Body for Counted<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
