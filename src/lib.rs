@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod config;
+pub mod control;
 mod error;
 mod fsops;
 mod head;
@@ -17,6 +18,7 @@ mod upstream;
 
 pub use clock::Clock;
 pub use config::{CreateProxyConfig, Durability, RequestInfo, Settings, Ttl};
+pub use control::create_control_router;
 pub use error::{Error, ErrorKind};
 pub use invalidate::{RefreshError, RefreshMessage, RefreshMode, RefreshTrigger, Refreshed};
 pub use outcome::{Outcome, Reason};
@@ -24,6 +26,13 @@ pub use outcome::{Outcome, Reason};
 /// The 0.1 line's module of this name.
 pub mod cache {
     pub use crate::invalidate::{RefreshMessage, RefreshTrigger};
+}
+
+/// Invalidation by changes of the files that pages are made from.
+#[cfg(feature = "watch")]
+pub mod watch {
+    pub use crate::config::WatchRule;
+    pub use crate::invalidate::watch::ContentWatcher;
 }
 
 /// The built-in lists that settings of similar names add to.

@@ -3,6 +3,9 @@
 //! An invalidation is in force when the call returns; the files go in the background, and the
 //! awaitable forms wait for that.
 
+#[cfg(feature = "watch")]
+pub(crate) mod watch;
+
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,0 +1,379 @@
+//! The control server's routes: `POST /refresh-cache`, `GET /healthz`, `GET /readyz`.
+//!
+//! "Everything" is the default of an empty request, so every other request that does not say in so
+//! many words what it wants is refused: a webhook that posts its own JSON must not empty the cache.
+//!
+//! Without a token, being able to connect is the permission. A browser lends that to any page its user
+//! looks at; so requests that a page sent (`Origin`), and those for another host than this one (a name
+//! that was pointed at loopback, DNS rebinding), are refused.
+
+mod guard;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use http_body_util::LengthLimitError;
+use serde_json::{Value, json};
+
+use guard::Guard;
+
+use crate::invalidate::{RefreshError, RefreshMode, RefreshTrigger};
+use crate::pattern::KeyPattern;
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_PATTERNS: usize = 1000;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
+
+const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];
+const ACCEPTED: &str = "no body and no query for everything; else ?pattern=/blog/* (repeatable), or JSON \
+    {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; and ?mode=delete or ?mode=stale";
+
+/// What a control router is told.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ControlOptions {
+    /// What `Authorization: Bearer …` has to say. None: whoever can connect, browsers excepted. An
+    /// empty one lets nobody in.
+    pub token: Option<String>,
+    /// What `/readyz` answers: 200 or 503. Default: always ready.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Hosts, without port, that a request may be for when there is no token, in addition to
+    /// `localhost` and loopback addresses.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Default for ControlOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            ready: Arc::new(|| true),
+            allowed_hosts: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for ControlOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlOptions")
+            .field("token", &self.token.as_ref().map(|_| "(set)"))
+            .field("allowed_hosts", &self.allowed_hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The control routes, to be served or to be merged into an application. With `auth`, requests to
+/// `/refresh-cache` need `Authorization: Bearer <auth>`; without, they have to be for `localhost` or a
+/// loopback address, and not from a web page.
+pub fn create_control_router(trigger: RefreshTrigger, auth: Option<String>) -> Router {
+    let options = ControlOptions {
+        token: auth,
+        ..ControlOptions::default()
+    };
+    routes(trigger, options)
+}
+
+/// The control routes as a server of their own: whatever else is asked for is answered with the list
+/// of endpoints.
+pub fn create_control_router_with(trigger: RefreshTrigger, options: ControlOptions) -> Router {
+    // Not in `create_control_router`: two routers with a fallback cannot be merged.
+    routes(trigger, options).fallback(|| async { not_found() })
+}
+
+fn routes(trigger: RefreshTrigger, options: ControlOptions) -> Router {
+    if options
+        .token
+        .as_deref()
+        .is_some_and(|token| token.trim().is_empty())
+    {
+        tracing::error!("the control token is empty: nobody can use /refresh-cache");
+    }
+    let control = Arc::new(Control {
+        trigger,
+        guard: Guard::new(options.token.as_deref(), options.allowed_hosts),
+        ready: options.ready,
+    });
+    Router::new()
+        .route("/refresh-cache", any(refresh_cache))
+        .route("/healthz", any(healthz))
+        .route("/readyz", any(readyz))
+        .with_state(control)
+}
+
+struct Control {
+    trigger: RefreshTrigger,
+    guard: Guard,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+async fn healthz(method: Method) -> Result<Response, Refusal> {
+    only(&[Method::GET, Method::HEAD], &method)?;
+    Ok(answer(StatusCode::OK, &json!({ "status": "ok" })))
+}
+
+async fn readyz(State(control): State<Arc<Control>>, method: Method) -> Result<Response, Refusal> {
+    only(&[Method::GET, Method::HEAD], &method)?;
+    Ok(if (control.ready)() {
+        answer(StatusCode::OK, &json!({ "status": "ready" }))
+    } else {
+        answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready" }))
+    })
+}
+
+async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    only(&[Method::POST], &parts.method)?;
+    control.guard.admit(&parts)?;
+    let mut wish = Wish::from_query(&parts.uri)?;
+    wish.add_body(&read(body).await?)?;
+    let patterns = wish.patterns.unwrap_or_else(|| vec!["*".into()]);
+    let texts: Vec<_> = patterns.iter().map(String::as_str).collect();
+    let refreshed = tokio::time::timeout(
+        REFRESH_TIMEOUT,
+        control.trigger.refresh_matching(&texts, wish.mode),
+    )
+    .await
+    .map_err(|_| {
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "in force now, but the disk did not answer in time: a restart may bring the snapshots back",
+            "repeat the request when the disk answers again",
+        )
+    })?
+    .map_err(|error| Refusal::of_refresh(&error))?;
+    let mode = match wish.mode {
+        RefreshMode::Delete => "delete",
+        RefreshMode::Stale => "stale",
+    };
+    tracing::info!(
+        ?patterns,
+        mode,
+        removed = refreshed.removed,
+        "invalidated by request"
+    );
+    let answered = json!({ "removed": refreshed.removed, "patterns": patterns, "mode": mode });
+    Ok(answer(StatusCode::OK, &answered))
+}
+
+/// What `/refresh-cache` is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wish {
+    /// None: everything.
+    patterns: Option<Vec<String>>,
+    mode: RefreshMode,
+}
+
+impl Wish {
+    fn from_query(uri: &Uri) -> Result<Self, Refusal> {
+        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+            return Err(Refusal::unclear("the query cannot be read"));
+        };
+        let mut mode = None;
+        let mut patterns = Vec::new();
+        for (key, value) in pairs {
+            match key.as_str() {
+                "pattern" => patterns.push(value),
+                "mode" if mode.is_some() => return Err(Refusal::unclear("`mode` is given twice")),
+                "mode" => {
+                    mode = Some(match value.as_str() {
+                        "delete" => RefreshMode::Delete,
+                        "stale" => RefreshMode::Stale,
+                        _ => return Err(Refusal::unclear("`mode` is neither `delete` nor `stale`")),
+                    });
+                }
+                _ => return Err(Refusal::unclear(format!("unknown query parameter {key:?}"))),
+            }
+        }
+        let patterns = (!patterns.is_empty()).then(|| checked(patterns)).transpose()?;
+        Ok(Self {
+            patterns,
+            mode: mode.unwrap_or_default(),
+        })
+    }
+
+    fn add_body(&mut self, body: &[u8]) -> Result<(), Refusal> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        if self.patterns.is_some() {
+            return Err(Refusal::unclear(
+                "there are a pattern in the query and a body; send one of them",
+            ));
+        }
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return Err(Refusal::unclear("the body is not JSON"));
+        };
+        let Value::Object(fields) = value else {
+            return Err(Refusal::unclear("the body is JSON, but not an object"));
+        };
+        if fields.is_empty() {
+            return Err(Refusal::unclear("the body is an empty object"));
+        }
+        let mut patterns = Vec::new();
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("pattern", Value::String(pattern)) => patterns.push(pattern),
+                ("pattern", _) => return Err(Refusal::unclear("`pattern` is not a string")),
+                ("patterns", Value::Array(values)) => {
+                    for value in values {
+                        let Value::String(pattern) = value else {
+                            return Err(Refusal::unclear(
+                                "`patterns` holds something that is not a string",
+                            ));
+                        };
+                        patterns.push(pattern);
+                    }
+                }
+                ("patterns", _) => return Err(Refusal::unclear("`patterns` is not a list")),
+                (key, _) => return Err(Refusal::unclear(format!("unknown key {key:?} in the body"))),
+            }
+        }
+        self.patterns = Some(checked(patterns)?);
+        Ok(())
+    }
+}
+
+fn checked(patterns: Vec<String>) -> Result<Vec<String>, Refusal> {
+    if patterns.is_empty() {
+        return Err(Refusal::unclear("the list of patterns is empty"));
+    }
+    if patterns.len() > MAX_PATTERNS {
+        return Err(Refusal::unclear(format!(
+            "there are more than {MAX_PATTERNS} patterns"
+        )));
+    }
+    for pattern in &patterns {
+        KeyPattern::parse(pattern)
+            .map_err(|error| Refusal::unclear(format!("{pattern:?} is not a pattern: {error}")))?;
+    }
+    // A byte of the query that is not UTF-8 was replaced by this: the pattern would match nothing.
+    if patterns
+        .iter()
+        .any(|pattern| pattern.contains(char::REPLACEMENT_CHARACTER))
+    {
+        return Err(Refusal::unclear("a pattern is not UTF-8"));
+    }
+    Ok(patterns)
+}
+
+async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is longer than {} KiB", MAX_BODY_BYTES / 1024),
+            "use a wildcard, or several requests",
+        )),
+        Ok(Err(_)) => Err(Refusal::unclear("the body broke off")),
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+            ACCEPTED,
+        )),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+}
+
+/// An answer that is not what was wished for.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    error: String,
+    hint: &'static str,
+    allow: Option<HeaderValue>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: impl Into<String>, hint: &'static str) -> Self {
+        Self {
+            status,
+            error: error.into(),
+            hint,
+            allow: None,
+        }
+    }
+
+    fn unclear(error: impl Into<String>) -> Self {
+        let error = format!("nothing invalidated: {}", error.into());
+        Self::new(StatusCode::BAD_REQUEST, error, ACCEPTED)
+    }
+
+    fn of_refresh(error: &RefreshError) -> Self {
+        let text = crate::error::chain(error);
+        match error {
+            RefreshError::Pattern { .. } => Self::unclear(text),
+            RefreshError::ReadOnly => Self::new(
+                StatusCode::CONFLICT,
+                text,
+                "send the request to the control server of the process that writes the directory",
+            ),
+            RefreshError::Disk(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                text,
+                "repeat the request when the disk works again",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = answer(self.status, &json!({ "error": self.error, "hint": self.hint }));
+        let headers = response.headers_mut();
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, allow);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"phantom-frame\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+fn only(allowed: &[Method], method: &Method) -> Result<(), Refusal> {
+    if allowed.contains(method) {
+        return Ok(());
+    }
+    let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    Err(Refusal {
+        allow: HeaderValue::from_str(&list).ok(),
+        ..Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("the method has to be {list}"),
+            "the endpoints are POST /refresh-cache, GET /healthz, GET /readyz",
+        )
+    })
+}
+
+fn not_found() -> Response {
+    let listed = json!({
+        "error": "there is no such endpoint on the control port",
+        "hint": "the site itself is on the proxy port",
+        "endpoints": ENDPOINTS,
+    });
+    answer(StatusCode::NOT_FOUND, &listed)
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, format!("{body}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests;
