@@ -13,6 +13,7 @@ mod outcome;
 mod pattern;
 mod policy;
 pub mod server;
+mod snapshot;
 mod throttle;
 mod upstream;
 

@@ -1,0 +1,102 @@
+//! Lookups and the index: what was found on disk is entered, what is not there is struck out.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::head::{Generated, VariantId};
+use crate::key::Key;
+use crate::pattern::Subject;
+
+use super::Store;
+use super::found::Snapshot;
+use super::index::{KeyEntry, VariantEntry};
+use super::layout::Stem;
+use super::ledger::Fate;
+use super::read::{Lookup, own_line};
+
+impl Store {
+    /// Enters what was found on disk in the index, unless it was invalidated meanwhile.
+    pub(super) fn adopt(
+        &self,
+        key: &Key,
+        id: Option<VariantId>,
+        names: &Arc<[HeaderName]>,
+        snapshot: Snapshot,
+        generated: Generated,
+        epoch: u64,
+    ) -> Lookup {
+        // A commit puts its files in place before it is known to stand: under the key's lock it has been
+        // decided, and what was taken back is gone.
+        let _stripe = self.stripe(key.hash.short());
+        let place = self.root.join(Stem::of(key).sidecar(id));
+        if self.fs.stat(&place).ok() != Some(snapshot.sidecar) {
+            return Lookup::Nothing;
+        }
+        let ledger = self.ledger();
+        let known = self.index.get(&key.hash);
+        let standing = known
+            .as_ref()
+            .and_then(|entry| entry.variant(id))
+            .filter(|variant| variant.sidecar == snapshot.sidecar);
+        let generated = match standing {
+            // The running process keeps the clock.
+            Some(variant) => variant.generated,
+            None => {
+                let subject = Subject {
+                    line: key.line(),
+                    own: Some(&snapshot.own),
+                };
+                if ledger.is_overtaken(epoch, subject) {
+                    return Lookup::Nothing;
+                }
+                match ledger.fate(subject, &snapshot.sidecar) {
+                    Some(Fate::Delete) => return Lookup::Nothing,
+                    Some(Fate::Stale) => Generated::Invalidated,
+                    None => generated,
+                }
+            }
+        };
+        let variant = VariantEntry {
+            id,
+            digest: snapshot.variant.digest(),
+            generated,
+            sidecar: snapshot.sidecar,
+            is_rendering: true,
+        };
+        if standing.is_none() {
+            let entry = match known {
+                Some(entry) if entry.names == *names => (*entry).clone(),
+                _ => KeyEntry {
+                    hash: key.hash,
+                    key: key.text.as_ref().into(),
+                    own: own_line(key, &snapshot.own),
+                    names: Arc::clone(names),
+                    variants: Vec::new(),
+                },
+            };
+            self.index.insert(entry.with_variant(variant));
+        }
+        drop(ledger);
+        let snapshot = Arc::new(snapshot);
+        self.parsed.insert((key.hash, id), Arc::clone(&snapshot));
+        Lookup::Found(snapshot, generated)
+    }
+
+    /// A rendering that the index knows and that cannot be read is none.
+    pub(super) fn disown(&self, key: &Key, id: Option<VariantId>, known: Option<&KeyEntry>) {
+        let Some(wrong) = known.and_then(|entry| entry.variant(id)) else {
+            return;
+        };
+        let _ledger = self.ledger();
+        let Some(entry) = self.index.get(&key.hash) else {
+            return;
+        };
+        if entry.variant(id) == Some(wrong) && wrong.is_rendering {
+            match (*entry).clone().without_variant(id) {
+                Some(rest) => self.index.insert(rest),
+                None => self.index.remove(key.hash.short()),
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Where a snapshot's files are: the stem is a pure function of the key text, so a cold lookup opens
+//! files and never lists a directory.
+//!
+//! Slugs are for people; the hash carries identity. So case, Unicode, length and clashes of slugs do
+//! not matter, and names of one file system are safe on another.
+
+use std::path::{Path, PathBuf};
+
+use crate::head::{Seal, VariantId};
+use crate::key::Key;
+
+/// Everything of ours that is out of reach of any URL.
+pub(crate) const PRIVATE: &str = ".phantom";
+/// The directory's own marker.
+pub(crate) const MARKER: &str = "phantom-frame.toml";
+pub(crate) const SIDECAR: &str = "toml";
+
+const MAX_SEGMENT: usize = 40;
+const MAX_FOLDERS: usize = 8;
+
+/// The place of a key's files, relative to the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stem {
+    folder: PathBuf,
+    /// `<slug>.<h16>`, without a variant's `~<v8>`.
+    name: String,
+}
+
+impl Stem {
+    pub(crate) fn of(key: &Key) -> Self {
+        let hash = format!("{:016x}", key.hash.short());
+        let mut folder = PathBuf::new();
+        if let Some(host) = key.part("host") {
+            folder.push(host_slug(host));
+        }
+        let (path, query) = match key.line().split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (key.line(), None),
+        };
+        // `GET:/a` is the page `a`; a custom key of another form is a path of its own.
+        let path = match path.split_once(":/") {
+            Some((method, path)) if method.bytes().all(|byte| byte.is_ascii_uppercase()) => path,
+            _ => path,
+        };
+        let mut segments: Vec<&str> = path.split('/').collect();
+        let last = segments.pop().unwrap_or_default();
+        for segment in segments
+            .iter()
+            .filter(|segment| !segment.is_empty())
+            .take(MAX_FOLDERS)
+        {
+            folder.push(slug(segment, Dots::Replaced));
+        }
+        let last = if last.is_empty() { "index" } else { last };
+        let slug = slug(last, Dots::Kept);
+        if query.is_some() {
+            folder.push(format!("{slug}~q"));
+            folder.push(hash.get(..2).unwrap_or("00"));
+        }
+        Self {
+            folder,
+            name: format!("{slug}.{hash}"),
+        }
+    }
+
+    fn file_stem(&self, variant: Option<VariantId>) -> String {
+        match variant {
+            Some(id) => format!("{}~{id}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn sidecar(&self, variant: Option<VariantId>) -> PathBuf {
+        self.folder.join(format!("{}.{SIDECAR}", self.file_stem(variant)))
+    }
+
+    pub(crate) fn body_name(&self, variant: Option<VariantId>, extension: &str) -> String {
+        format!("{}.{extension}", self.file_stem(variant))
+    }
+
+    /// The body between the moment it is whole and the moment it is in place.
+    pub(crate) fn pending(&self, variant: Option<VariantId>, seal: &Seal) -> PathBuf {
+        Path::new(PRIVATE)
+            .join("pending")
+            .join(format!("{}.{}", self.file_stem(variant), seal.short()))
+    }
+
+    /// Where a body that another program wrote is put before it is replaced.
+    pub(crate) fn displaced(&self, variant: Option<VariantId>, seal: &Seal) -> PathBuf {
+        Path::new(PRIVATE)
+            .join("displaced")
+            .join(format!("{}.{}", self.file_stem(variant), seal.short()))
+    }
+
+    /// How the names of this key's variants begin.
+    pub(crate) fn variant_prefix(&self) -> String {
+        format!("{}~", self.name)
+    }
+}
+
+/// What a file name of ours says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileName {
+    /// The first 64 bits of the key's hash.
+    pub(crate) short_hash: u64,
+    pub(crate) variant: Option<VariantId>,
+    pub(crate) kind: FileKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Sidecar,
+    Body,
+}
+
+/// Reads `<slug>.<h16>[~<v8>].<ext>`.
+pub(crate) fn parse_file_name(path: &Path) -> Option<FileName> {
+    let name = path.file_name()?.to_str()?;
+    let (stem, extension) = name.rsplit_once('.')?;
+    let (stem, variant) = match stem.rsplit_once('~') {
+        Some((stem, id)) if id.len() == 8 => (stem, Some(VariantId(u32::from_str_radix(id, 16).ok()?))),
+        _ => (stem, None),
+    };
+    let (_, hash) = stem.rsplit_once('.')?;
+    if hash.len() != 16 {
+        return None;
+    }
+    let short_hash = u64::from_str_radix(hash, 16).ok()?;
+    let kind = if extension == SIDECAR {
+        FileKind::Sidecar
+    } else {
+        FileKind::Body
+    };
+    Some(FileName {
+        short_hash,
+        variant,
+        kind,
+    })
+}
+
+/// The extension of a body of this content type.
+pub(crate) fn extension(content_type: Option<&str>) -> &'static str {
+    let kind = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or("")
+        .trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "text/html" => "html",
+        "application/xhtml+xml" => "xhtml",
+        "application/json" => "json",
+        "application/ld+json" => "jsonld",
+        "application/manifest+json" => "webmanifest",
+        "application/feed+json" => "json",
+        "text/javascript" | "application/javascript" | "application/x-javascript" => "js",
+        "text/css" => "css",
+        "text/plain" => "txt",
+        "text/markdown" => "md",
+        "text/csv" => "csv",
+        "text/calendar" => "ics",
+        "text/x-component" => "rsc",
+        "application/xml" | "text/xml" => "xml",
+        "application/rss+xml" => "rss",
+        "application/atom+xml" => "atom",
+        "image/svg+xml" => "svg",
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/avif" => "avif",
+        "image/x-icon" | "image/vnd.microsoft.icon" => "ico",
+        "font/woff2" => "woff2",
+        "font/woff" => "woff",
+        "font/ttf" => "ttf",
+        "application/pdf" => "pdf",
+        "application/wasm" => "wasm",
+        "application/zip" => "zip",
+        "video/mp4" => "mp4",
+        "video/webm" => "webm",
+        "audio/mpeg" => "mp3",
+        _ => "bin",
+    }
+}
+
+/// Whether a dot may stand in a slug.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dots {
+    Kept,
+    Replaced,
+}
+
+/// `[a-z0-9_-]` and, inside a last segment, dots; bounded; no name that a file system reserves.
+fn slug(segment: &str, dots: Dots) -> String {
+    let mut slug = String::new();
+    for character in segment.chars().take(4 * MAX_SEGMENT) {
+        let safe = match character.to_ascii_lowercase() {
+            safe @ ('a'..='z' | '0'..='9' | '_') => safe,
+            '.' if dots == Dots::Kept && !slug.is_empty() && !slug.ends_with('.') => '.',
+            _ => '-',
+        };
+        if safe != '-' || !slug.ends_with('-') {
+            slug.push(safe);
+        }
+        if slug.len() == MAX_SEGMENT {
+            break;
+        }
+    }
+    let trimmed = slug.trim_matches(['-', '.']);
+    let first = trimmed.split('.').next().unwrap_or_default();
+    match trimmed {
+        "" => "_".into(),
+        _ if is_device(first) => format!("_{trimmed}"),
+        _ => trimmed.into(),
+    }
+}
+
+/// A host keeps its dots, which make it readable; a colon before the port does not survive on every
+/// file system.
+fn host_slug(host: &str) -> String {
+    slug(host, Dots::Kept)
+}
+
+/// Names that Windows keeps for devices, whatever follows the first dot.
+fn is_device(name: &str) -> bool {
+    let numbered = |prefix: &str| {
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.len() == 1 && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    matches!(name, "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sidecar(text: &str) -> String {
+        let key = Key::from_text(text);
+        let path = Stem::of(&key).sidecar(None).display().to_string();
+        path.replace(&format!("{:016x}", key.hash.short()), "H")
+    }
+
+    #[test]
+    fn paths_mirror_the_url() {
+        for (key, path) in [
+            ("GET:/", "index.H.toml"),
+            ("GET:/blog/hello", "blog/hello.H.toml"),
+            ("GET:/blog/", "blog/index.H.toml"),
+            ("GET:/static/app.min.js", "static/app.min.js.H.toml"),
+            ("GET:/a.b/c", "a-b/c.H.toml"),
+            (
+                "GET:/\nhost 11:example.com\nscheme 4:http",
+                "example.com/index.H.toml",
+            ),
+            (
+                "GET:/\nhost 14:localhost:3000\nscheme 4:http",
+                "localhost-3000/index.H.toml",
+            ),
+            ("GET:/../../etc/passwd", "_/_/etc/passwd.H.toml"),
+            ("GET:/.phantom/lock", "phantom/lock.H.toml"),
+            ("GET:/.git/config", "git/config.H.toml"),
+            ("GET:/Ünï/%2F", "n/2f.H.toml"),
+            ("GET:/con", "_con.H.toml"),
+            ("GET:/nul.txt", "_nul.txt.H.toml"),
+            ("post-7", "post-7.H.toml"),
+            ("pages/7:de", "pages/7-de.H.toml"),
+        ] {
+            assert_eq!(sidecar(key), path, "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_with_a_query_are_fanned_out() {
+        let key = Key::from_text("GET:/search?q=a/b");
+        let hash = format!("{:016x}", key.hash.short());
+        let path = Stem::of(&key).sidecar(None);
+        assert_eq!(
+            path,
+            PathBuf::from(format!("search~q/{}/search.{hash}.toml", &hash[..2]))
+        );
+    }
+
+    #[test]
+    fn names_are_bounded_whatever_the_url() {
+        let long = format!("GET:/{}", "x/ü%".repeat(4000));
+        let path = Stem::of(&Key::from_text(long)).sidecar(Some(VariantId(7)));
+        assert!(path.components().count() <= MAX_FOLDERS + 1);
+        assert!(path.as_os_str().len() < 500);
+    }
+
+    #[test]
+    fn file_names_are_read_back() {
+        let key = Key::from_text("GET:/app.js");
+        let stem = Stem::of(&key);
+        for variant in [None, Some(VariantId(0x5c0d_11aa))] {
+            assert_eq!(
+                parse_file_name(&stem.sidecar(variant)),
+                Some(FileName {
+                    short_hash: key.hash.short(),
+                    variant,
+                    kind: FileKind::Sidecar
+                })
+            );
+            let body = PathBuf::from(stem.body_name(variant, "js"));
+            assert_eq!(parse_file_name(&body).map(|name| name.kind), Some(FileKind::Body));
+        }
+        for other in [
+            "phantom-frame.toml",
+            ".gitignore",
+            "a.toml",
+            "README.md",
+            "x.0123.html",
+        ] {
+            assert_eq!(parse_file_name(Path::new(other)), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The snapshot directory: a body file and a TOML sidecar for each stored response.
+//!
+//! The files are the truth. The index is disposable, parsed heads are kept for speed, and every change
+//! of a key's files, by us or found to be by others, happens under the key's own lock (`stripe`), so
+//! that a commit, a deletion and the watcher never interleave on one key. All of it blocks; callers are
+//! on blocking threads.
+//!
+//! `layout` names files, `sidecar` is their text, `write` commits, `pair` replaces files, `read` looks up and checks, `ledger`
+//! orders invalidations against fills, `remove` carries them out, `reconcile` follows other programs.
+
+mod adopt;
+mod found;
+mod index;
+mod layout;
+mod ledger;
+mod open;
+mod pair;
+mod read;
+mod reconcile;
+mod remove;
+mod sidecar;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::SystemTime;
+
+use crate::clock::system_now;
+use crate::config::Durability;
+use crate::fsops::{FaultPlan, File, Fs};
+use crate::head::VariantId;
+use crate::key::KeyHash;
+use crate::pattern::{KeyPattern, Subject};
+
+pub(crate) use found::{BodyFile, Snapshot};
+use index::Index;
+use ledger::{Ledger, Scan};
+pub(crate) use read::Lookup;
+pub(crate) use write::{BodyWriter, Candidate, CommitError, Kept};
+
+/// How a store is opened.
+#[derive(Clone)]
+pub(crate) struct StoreOptions {
+    pub(crate) dir: PathBuf,
+    pub(crate) site: Option<String>,
+    /// What tells the backend from another: two of them cannot fill one directory.
+    pub(crate) backend: String,
+    pub(crate) durability: Durability,
+    pub(crate) max_variants: usize,
+    pub(crate) faults: Option<FaultPlan>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+/// Told of every invalidation; returns how many answers of its own it dropped.
+type Listener = Box<dyn Fn(&[KeyPattern]) -> u64 + Send + Sync>;
+
+/// See the module.
+pub(crate) struct Store {
+    root: PathBuf,
+    fs: Fs,
+    options: StoreOptions,
+    /// The directory's lock, held while the file is open; empty while another process has it.
+    lock: OnceLock<File>,
+    /// When the lock was last asked for, in seconds since 1970.
+    lock_asked: AtomicU64,
+    index: Index,
+    /// Parsed and checked snapshots, by key and variant.
+    parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
+    ledger: Mutex<Ledger>,
+    stripes: [Mutex<()>; STRIPES],
+    /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
+    is_watched: AtomicBool,
+    listeners: Mutex<Vec<Listener>>,
+    jobs: mpsc::Sender<Job>,
+    #[cfg(feature = "watch")]
+    watch: OnceLock<crate::invalidate::watch::DirWatch>,
+}
+
+const STRIPES: usize = 64;
+/// How many parsed heads are kept in memory.
+const PARSED: usize = 16_384;
+
+impl Store {
+    pub(crate) fn is_writable(&self) -> bool {
+        self.lock.get().is_some()
+    }
+
+    /// The number that a fill notes at its start; see [`Candidate::epoch`].
+    pub(crate) fn epoch(&self) -> u64 {
+        self.ledger().epoch()
+    }
+
+    /// Whether an invalidation later than `epoch` matches.
+    pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
+        self.ledger().is_overtaken(epoch, subject)
+    }
+
+    /// Whether the directory has been read through since the start.
+    pub(crate) fn is_scanned(&self) -> bool {
+        self.ledger().scan() == Scan::Done
+    }
+
+    /// How many responses are stored, as far as the scan has come.
+    pub(crate) fn count(&self) -> usize {
+        self.index.renderings()
+    }
+
+    /// Line 1 of every key, sorted.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let keys = self.index.all();
+        let mut lines: Vec<String> = keys.iter().map(|entry| entry.subject().line.to_owned()).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Tells `listener` of every invalidation, another program's changes included.
+    pub(crate) fn on_invalidation(&self, listener: impl Fn(&[KeyPattern]) -> u64 + Send + Sync + 'static) {
+        lock(&self.listeners).push(Box::new(listener));
+    }
+
+    /// Runs `job` on the store's own thread, after those before it.
+    fn run_later(&self, job: impl FnOnce() + Send + 'static) {
+        // The thread ends only with the store.
+        let _ = self.jobs.send(Box::new(job));
+    }
+
+    /// Returns when all that was to be done in the background so far is done.
+    pub(crate) fn barrier(&self) -> tokio::sync::oneshot::Receiver<()> {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        self.run_later(move || {
+            let _ = done.send(());
+        });
+        wait
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// The lock under which one key's files change.
+    fn stripe(&self, short: u64) -> MutexGuard<'_, ()> {
+        // Always in bounds: there are STRIPES of them.
+        lock(&self.stripes[(short % STRIPES as u64) as usize])
+    }
+
+    fn private(&self, name: &str) -> PathBuf {
+        self.root.join(layout::PRIVATE).join(name)
+    }
+
+    fn is_watched(&self) -> bool {
+        #[cfg(feature = "watch")]
+        if self.watch.get().is_some_and(|watch| !watch.is_healthy()) {
+            return false;
+        }
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, patterns: &[KeyPattern]) -> u64 {
+        lock(&self.listeners)
+            .iter()
+            .map(|listener| listener(patterns))
+            .sum()
+    }
+
+    /// Whether a file changed so lately that the program that changes it may not be done.
+    fn is_recent(&self, changed: SystemTime) -> bool {
+        const SETTLING: std::time::Duration = std::time::Duration::from_secs(2);
+        system_now()
+            .duration_since(changed)
+            .is_ok_and(|age| age < SETTLING)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded stays whole at every step, so a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,327 @@
+//! Opening a directory: its marker, its lock, what a crash left, and the threads that serve it.
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::thread;
+
+use crate::clock::{system_now, unix_seconds};
+use crate::error::{Error, ErrorKind};
+use crate::fsops::{File, Fs};
+
+use super::index::VariantEntry;
+use super::layout::{MARKER, PRIVATE};
+use super::ledger::Ledger;
+use super::sidecar::FORMAT;
+use super::{PARSED, Store, StoreOptions, lock};
+
+/// The stores of this process, by directory: proxies on one directory share one.
+static OPEN: Mutex<Vec<(PathBuf, Weak<Store>)>> = Mutex::new(Vec::new());
+
+const GITIGNORE: &str = "# What a cache needs while it runs; nothing in it is worth keeping.\n.phantom/\n";
+const GITATTRIBUTES: &str =
+    "# Bodies are sealed: git must change no byte of them.\n* -text -merge -ident\n*.html diff=html\n";
+
+impl Store {
+    /// Opens a directory, making it if need be. Serving may start at once: what is there is read
+    /// through in the background.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written, is of another format, another site's, or filled
+    /// by another backend in this process.
+    pub(crate) fn open(options: StoreOptions) -> Result<Arc<Self>, Error> {
+        let fs = Fs::new(options.faults.clone());
+        let shown = options.dir.clone();
+        let failed = |attempt: &'static str| {
+            let shown = shown.clone();
+            move |error: io::Error| {
+                Error::directory(attempt, shown, error)
+                    .with_hint("name a directory that this user may write with `snapshot_dir` (--snapshots)")
+            }
+        };
+        fs.create_dir_all(&options.dir)
+            .map_err(failed("create the snapshot directory"))?;
+        let root = fs
+            .canonicalize(&options.dir)
+            .map_err(failed("resolve the snapshot directory"))?;
+        let mut open = lock(&OPEN);
+        open.retain(|(_, store)| store.strong_count() > 0);
+        if let Some(store) = open
+            .iter()
+            .find(|(path, _)| *path == root)
+            .and_then(|(_, store)| store.upgrade())
+        {
+            return same_backend(store, &options);
+        }
+        let store = Self::start(root.clone(), fs, options).map_err(|fault| match fault {
+            Fault::Io(error) => failed("write in the snapshot directory")(error),
+            Fault::Refused(error) => error,
+        })?;
+        open.push((root, Arc::downgrade(&store)));
+        drop(open);
+        store.spawn_scan();
+        Ok(store)
+    }
+
+    /// A name that only this directory has, made up once, which tells a loop from a chain of two proxies.
+    pub(crate) fn directory_id(&self) -> String {
+        let path = self.private("id");
+        let known = self
+            .fs
+            .read_small(&path, 64)
+            .ok()
+            .and_then(|(bytes, _)| String::from_utf8(bytes).ok());
+        let is_id = |id: &String| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let Some(id) = known.filter(is_id) {
+            return id;
+        }
+        let id = format!("{:08x}", RandomState::new().hash_one(&self.root) >> 32);
+        let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
+            file.as_file_mut().write_all(id.as_bytes())?;
+            self.fs.persist(file, &path)
+        });
+        if let Err(error) = written {
+            tracing::debug!(path = %path.display(), %error, "the directory's name is another at the next start");
+        }
+        id
+    }
+
+    fn start(root: PathBuf, fs: Fs, options: StoreOptions) -> Result<Arc<Self>, Fault> {
+        let private = root.join(PRIVATE);
+        check_marker(&fs, &root, options.site.as_deref())?;
+        for name in ["tmp", "pending"] {
+            fs.create_dir_all(&private.join(name))?;
+        }
+        let lock = OnceLock::new();
+        match fs.try_lock(&private.join("lock"))? {
+            Some(file) => {
+                write_companions(&fs, &root, options.site.as_deref())?;
+                sweep_temporaries(&fs, &private.join("tmp"))?;
+                // Nothing else sets it here.
+                let _ = lock.set(file);
+            }
+            None => {
+                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here");
+            }
+        }
+        let (jobs, queue) = mpsc::channel::<super::Job>();
+        thread::Builder::new()
+            .name("phantom-store".into())
+            .spawn(move || {
+                for job in queue {
+                    job();
+                }
+            })?;
+        Ok(Arc::new(Self {
+            ledger: Mutex::new(Ledger::open(&fs, private.join("invalidations"), system_now())),
+            root,
+            fs,
+            options,
+            lock,
+            lock_asked: AtomicU64::new(0),
+            index: super::Index::default(),
+            parsed: quick_cache::sync::Cache::new(PARSED),
+            stripes: [const { Mutex::new(()) }; super::STRIPES],
+            is_watched: AtomicBool::new(false),
+            listeners: Mutex::default(),
+            jobs,
+            #[cfg(feature = "watch")]
+            watch: OnceLock::new(),
+        }))
+    }
+
+    /// Whether this process may write, now: when the one that did has ended, this one takes over. Asks
+    /// for the lock at most once a second.
+    pub(crate) fn may_write(self: &Arc<Self>) -> bool {
+        if self.is_writable() {
+            return true;
+        }
+        let now = unix_seconds(system_now());
+        if self.lock_asked.swap(now, Ordering::Relaxed) == now {
+            return false;
+        }
+        match self.fs.try_lock(&self.private("lock")) {
+            Ok(Some(file)) => self.take_over(file),
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::debug!(dir = %self.root.display(), %error, "cannot ask for the directory's lock");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What the process before could not finish is finished here.
+    fn take_over(self: &Arc<Self>, file: File) {
+        if self.lock.set(file).is_err() {
+            return;
+        }
+        tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
+        let mut ledger = self.ledger();
+        ledger.replay(&self.fs, system_now());
+        for entry in self.index.all() {
+            let is_doomed = |variant: &VariantEntry| ledger.fate(entry.subject(), &variant.sidecar).is_some();
+            if entry.variants.iter().any(is_doomed) {
+                self.index.remove(entry.hash.short());
+            }
+        }
+        drop(ledger);
+        let store = Arc::clone(self);
+        self.run_later(move || store.scan_at_start());
+    }
+
+    /// Watches before it scans, so that no change falls between the two.
+    fn spawn_scan(self: &Arc<Self>) {
+        let store = Arc::downgrade(self);
+        let spawned = thread::Builder::new().name("phantom-scan".into()).spawn(move || {
+            if let Some(store) = store.upgrade() {
+                store.watch();
+                store.scan_at_start();
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "cannot start the thread that reads the snapshot directory");
+        }
+    }
+
+    /// After the directory was deleted and made again.
+    #[cfg(feature = "watch")]
+    pub(super) fn restore_companions(&self) {
+        if self.is_writable()
+            && self.fs.stat(&self.root).is_ok()
+            && let Err(error) = write_companions(&self.fs, &self.root, self.options.site.as_deref())
+        {
+            tracing::warn!(dir = %self.root.display(), %error, "cannot write the directory's own files again");
+        }
+    }
+
+    #[cfg(feature = "watch")]
+    fn watch(self: &Arc<Self>) {
+        let store = Arc::downgrade(self);
+        let private = self.root.join(PRIVATE);
+        let started = crate::invalidate::watch::DirWatch::start(
+            &self.root,
+            move |path: &Path| path.starts_with(&private),
+            move |batch| {
+                if let Some(store) = store.upgrade() {
+                    store.reconcile(&batch);
+                }
+            },
+        );
+        match started {
+            Ok(watch) => {
+                self.is_watched.store(true, Ordering::Relaxed);
+                let _ = self.watch.set(watch);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    dir = %self.root.display(),
+                    error = %crate::error::chain(&error),
+                    "cannot watch the snapshot directory; every hit looks at its sidecar instead"
+                );
+            }
+        }
+    }
+
+    #[cfg(not(feature = "watch"))]
+    fn watch(self: &Arc<Self>) {}
+}
+
+enum Fault {
+    Io(io::Error),
+    Refused(Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn same_backend(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>, Error> {
+    if store.options.backend == options.backend {
+        return Ok(store);
+    }
+    Err(Error::new(
+        ErrorKind::Foreign,
+        format!(
+            "the snapshot directory {} is already filled from {} in this process, not from {}",
+            store.root.display(),
+            store.options.backend,
+            options.backend
+        ),
+    )
+    .with_hint("give each backend a directory of its own (`snapshot_dir`)"))
+}
+
+/// A directory of another format or another site's is refused before anything in it is touched.
+fn check_marker(fs: &Fs, root: &Path, site: Option<&str>) -> Result<(), Fault> {
+    let path = root.join(MARKER);
+    let text = match fs.read_small(&path, 64 << 10) {
+        Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Fault::Io(error)),
+    };
+    let refuse =
+        |context: String, hint: &str| Fault::Refused(Error::new(ErrorKind::Foreign, context).with_hint(hint));
+    let shown = path.display();
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        refuse(
+            format!("{shown} is not TOML: {}", error.message()),
+            "restore it, or name another directory",
+        )
+    })?;
+    let format = table.get("format").and_then(toml::Value::as_integer);
+    if format != Some(i64::from(FORMAT)) {
+        return Err(refuse(
+            format!("{shown} is of another format than this version's ({FORMAT})"),
+            "name another directory with `snapshot_dir`, or use the version that wrote this one",
+        ));
+    }
+    let owner = table.get("site").and_then(toml::Value::as_str);
+    match (owner, site) {
+        (Some(owner), Some(site)) if owner != site => Err(refuse(
+            format!(
+                "the snapshot directory {} holds the site `{owner}`, not `{site}`",
+                root.display()
+            ),
+            "name another directory with `snapshot_dir`, or correct `site` (or `public_url`, whose host it is by default)",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The marker and git's files: written once, never overwritten.
+fn write_companions(fs: &Fs, root: &Path, site: Option<&str>) -> io::Result<()> {
+    let mut marker = format!("# A phantom-frame snapshot directory.\nformat = {FORMAT}\n");
+    if let Some(site) = site {
+        // Writing to a String cannot fail.
+        let _ = writeln!(marker, "site = {}", toml::Value::String(site.to_owned()));
+    }
+    for (name, text) in [
+        (MARKER, marker.as_str()),
+        (".gitignore", GITIGNORE),
+        (".gitattributes", GITATTRIBUTES),
+    ] {
+        let path = root.join(name);
+        if fs.stat(&path).is_ok() {
+            continue;
+        }
+        let mut file = fs.temporary(&root.join(PRIVATE).join("tmp"))?;
+        file.as_file_mut().write_all(text.as_bytes())?;
+        fs.persist(file, &path)?;
+    }
+    Ok(())
+}
+
+/// Nobody else writes here now, so what lies there is a dead process's.
+fn sweep_temporaries(fs: &Fs, tmp: &Path) -> io::Result<()> {
+    for entry in fs.read_dir(tmp)? {
+        fs.remove_file(&entry.path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The two files of a rendering: how they are replaced, and what is in the way.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::header;
+use tempfile::NamedTempFile;
+
+use crate::clock::from_unix_seconds;
+use crate::config::Durability;
+use crate::fsops::{File, FileId};
+use crate::head::{Seal, Sidecar, VariantId};
+
+use super::layout::{PRIVATE, Stem, parse_file_name};
+use super::read::mark_of;
+use super::write::{Admit, CommitError, Kept};
+use super::{Store, sidecar};
+
+impl Store {
+    /// Writes body and sidecar, or only moves the clock where nothing else changed. `admit` runs the
+    /// step that makes it so, or refuses it.
+    pub(super) fn write_pair(
+        &self,
+        (stem, id): (&Stem, Option<VariantId>),
+        old: Option<&Sidecar>,
+        new: &Sidecar,
+        kept: Kept,
+        generated: u64,
+        admit: Admit<'_>,
+    ) -> Result<(), CommitError> {
+        let body_path = |sidecar: &Sidecar| {
+            let body = sidecar.rendering.as_ref()?.body.as_ref()?;
+            Some(self.root.join(stem.folder()).join(&*body.file))
+        };
+        let (old_body, new_body) = (old.and_then(body_path), body_path(new));
+        let sealed = new
+            .rendering
+            .as_ref()
+            .and_then(|rendering| rendering.body.as_ref());
+        let in_place = match (&new_body, sealed) {
+            (Some(path), _) if let Kept::Same(_, checked) = &kept => {
+                self.fs.stat(path).is_ok_and(|id| id == *checked)
+            }
+            (Some(path), Some(sealed)) => matches!(self.sealed_file(path, sealed), Ok(Some(_))),
+            _ => true,
+        };
+        if in_place
+            && let Some(old) = old
+            && is_same_page(old, new)
+        {
+            // The same page again: git sees nothing, only the clock moves.
+            let text_path = self.root.join(stem.sidecar(id));
+            let clock = new_clock(old, generated);
+            return admit(Box::new(|| match self.set_clock(&text_path, clock) {
+                Ok(file) => Ok(file),
+                Err(_) => self.write_sidecar(stem, id, old, generated),
+            }));
+        }
+        let mut pending = None;
+        match (kept, &new_body, sealed) {
+            // What was validated has been removed or replaced meanwhile, or is another variant.
+            (Kept::Same(same, _), ..) if !in_place || is_of_another(id, &same.file) => {
+                return Err(CommitError::Invalidated);
+            }
+            (Kept::New(body), Some(path), Some(sealed)) if !in_place => {
+                self.displace_foreign(stem, id, path, old)?;
+                let place = self.root.join(stem.pending(id, &sealed.seal));
+                self.sync(body.as_file(), &place)?;
+                self.fs.persist(body.into_file(), &place)?;
+                pending = Some((place, path));
+            }
+            _ => {}
+        }
+        let is_placed = std::cell::Cell::new(false);
+        let placed = self
+            .sidecar_file(stem, id, new, generated)
+            .map_err(CommitError::from);
+        let placed = placed.and_then(|(file, path)| {
+            admit(Box::new(|| {
+                self.fs.persist(file, &path)?;
+                is_placed.set(true);
+                self.fs.stat(&path).or_else(|_| self.fs.stat(&path))
+            }))
+        });
+        if let Err(error) = placed {
+            // Once the sidecar is in place its body belongs to it, and the next reader moves it there.
+            if let Some((place, _)) = pending.filter(|_| !is_placed.get()) {
+                self.fs.remove_file(&place)?;
+            }
+            return Err(error);
+        }
+        if let Some((from, to)) = pending {
+            // A failure here is finished by the next reader.
+            self.fs.rename(&from, to)?;
+        }
+        if let Some(old_body) = old_body.filter(|old| Some(old) != new_body.as_ref()) {
+            self.displace_foreign(stem, id, &old_body, old)?;
+            self.fs.remove_file(&old_body)?;
+        }
+        Ok(self.sync_folder(stem)?)
+    }
+
+    /// A body that another program wrote is moved aside before ours replaces it.
+    pub(super) fn displace_foreign(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        path: &Path,
+        old: Option<&Sidecar>,
+    ) -> io::Result<()> {
+        let (mut file, _) = match self.fs.open(path) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let seal = Seal(self.fs.hash(&mut file, path)?.0);
+        let sealed = old.and_then(|old| old.rendering.as_ref()?.body.as_ref());
+        // Or it is the one before, of a commit that a crash cut in two.
+        let is_ours = sealed.is_some_and(|sealed| {
+            sealed.seal == seal
+                || self
+                    .fs
+                    .stat(&self.root.join(stem.pending(id, &sealed.seal)))
+                    .is_ok()
+        });
+        if is_ours {
+            return Ok(());
+        }
+        let aside = self.root.join(stem.displaced(id, &seal));
+        self.bound_displaced()?;
+        self.fs.rename(path, &aside)?;
+        tracing::warn!(
+            path = %path.display(),
+            moved_to = %aside.display(),
+            "a snapshot's body was changed by hand; it is kept aside"
+        );
+        Ok(())
+    }
+
+    /// At most this many displaced bodies; the oldest go first.
+    fn bound_displaced(&self) -> io::Result<()> {
+        const MOST: usize = 1000;
+        let entries = match self.fs.read_dir(&self.private("displaced")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if entries.len() < MOST {
+            return Ok(());
+        }
+        let mut aged: Vec<_> = entries
+            .into_iter()
+            .filter_map(|entry| Some((self.fs.stat(&entry.path).ok()?.changed_at(), entry.path)))
+            .collect();
+        aged.sort();
+        for (_, path) in aged.iter().take(aged.len().saturating_sub(MOST - 1)) {
+            self.fs.remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_sidecar(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        text: &Sidecar,
+        generated: u64,
+    ) -> io::Result<FileId> {
+        let (file, path) = self.sidecar_file(stem, id, text, generated)?;
+        self.fs.persist(file, &path)?;
+        self.fs.stat(&path)
+    }
+
+    /// A sidecar as it is to be, not yet in its place.
+    pub(super) fn sidecar_file(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        text: &Sidecar,
+        generated: u64,
+    ) -> io::Result<(NamedTempFile, PathBuf)> {
+        let path = self.root.join(stem.sidecar(id));
+        let mut file = self.fs.temporary(&self.tmp())?;
+        self.fs
+            .write(file.as_file_mut(), &path, sidecar::to_text(text).as_bytes())?;
+        // Where times cannot be set the sidecar is unmarked, which readers know how to take.
+        let _ = self
+            .fs
+            .set_modified(file.as_file(), &path, new_clock(text, generated));
+        self.sync(file.as_file(), &path)?;
+        Ok((file, path))
+    }
+
+    /// Sets a sidecar's clock, which is its time. Returns its new state.
+    pub(super) fn set_clock(&self, path: &Path, time: std::time::SystemTime) -> io::Result<FileId> {
+        let (file, _) = self.fs.open(path)?;
+        self.fs.set_modified(&file, path, time)?;
+        self.fs.stat(path)
+    }
+
+    pub(super) fn tmp(&self) -> PathBuf {
+        self.root.join(PRIVATE).join("tmp")
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        match self.options.durability {
+            Durability::None => Ok(()),
+            Durability::Data | Durability::Full => self.fs.sync_file(file, path),
+        }
+    }
+
+    fn sync_folder(&self, stem: &Stem) -> io::Result<()> {
+        match self.options.durability {
+            Durability::None | Durability::Data => Ok(()),
+            Durability::Full => {
+                self.fs.sync_dir(&self.private("pending"))?;
+                self.fs.sync_dir(&self.root.join(stem.folder()))
+            }
+        }
+    }
+}
+
+/// Whether a body's name says that it is another variant's.
+fn is_of_another(id: Option<VariantId>, file: &str) -> bool {
+    parse_file_name(Path::new(file)).is_some_and(|name| name.variant != id)
+}
+
+/// Same status, body and remaining fields, validators apart (unless the client's cached copies are to
+/// be told apart by nothing else, which the seal does).
+fn is_same_page(old: &Sidecar, new: &Sidecar) -> bool {
+    let page = |sidecar: &Sidecar| {
+        let mut sidecar = sidecar.clone();
+        if let Some(rendering) = &mut sidecar.rendering {
+            rendering.head.headers.remove(header::ETAG);
+            rendering.head.headers.remove(header::LAST_MODIFIED);
+        }
+        sidecar
+    };
+    page(old) == page(new)
+}
+
+/// Whole seconds say when the response was generated; the rest is the mark.
+fn new_clock(sidecar: &Sidecar, generated: u64) -> std::time::SystemTime {
+    let mark = match &sidecar.rendering {
+        Some(rendering) => mark_of(rendering),
+        None => Seal::of(b"").mark_nanos(),
+    };
+    from_unix_seconds(generated) + Duration::from_nanos(u64::from(mark))
+}

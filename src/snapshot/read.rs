@@ -1,0 +1,331 @@
+//! Looking up: which files a key has, and whether they are what their sidecar says.
+//!
+//! The seal is checked once for each state of a body file (device, inode, size, times); later lookups
+//! compare that state only.
+
+use std::io;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::fsops::FileId;
+use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
+use crate::key::Key;
+use crate::pattern::Subject;
+
+use super::found::{BodyFile, Snapshot};
+use super::index::{KeyEntry, VariantEntry};
+use super::layout::Stem;
+use super::ledger::Fate;
+use super::{Store, sidecar};
+
+/// What a lookup finds.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Found(Arc<Snapshot>, Generated),
+    /// The key is known, with the fields that select; this variant is not.
+    NoVariant(Arc<[HeaderName]>),
+    /// Changed by another program a moment ago, and not whole yet.
+    Settling,
+    Nothing,
+}
+
+impl Lookup {
+    /// Whether the key's answers are known to vary by `name`.
+    pub(crate) fn varies_by(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::Found(snapshot, _) => snapshot.variant.0.iter().any(|(axis, _)| axis == name),
+            Self::NoVariant(names) => names.contains(name),
+            Self::Settling | Self::Nothing => false,
+        }
+    }
+}
+
+/// Reading one rendering from disk.
+enum ReadError {
+    Absent,
+    Settling,
+    Broken,
+}
+
+impl Store {
+    /// A lookup without any I/O: nothing if it takes some.
+    pub(crate) fn lookup_parsed(
+        &self,
+        key: &Key,
+        select: &dyn Fn(&[HeaderName]) -> VariantKey,
+    ) -> Option<Lookup> {
+        if !self.is_watched() {
+            return None;
+        }
+        let entry = self.index.get(&key.hash)?;
+        let wanted = select(&entry.names);
+        let id = wanted.id();
+        let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
+        let snapshot = self.parsed.get(&(key.hash, id))?;
+        (snapshot.sidecar == variant.sidecar && snapshot.variant == wanted)
+            .then_some(Lookup::Found(snapshot, variant.generated))
+    }
+
+    /// A lookup.
+    pub(crate) fn lookup(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
+        let epoch = self.epoch();
+        let known = self.index.get(&key.hash);
+        let stem = Stem::of(key);
+        let names = match &known {
+            Some(entry) if self.is_watched() => Arc::clone(&entry.names),
+            _ => match self.names_on_disk(&stem, key) {
+                Some(names) => names,
+                None => {
+                    self.forget_if_gone(key, known.as_deref());
+                    return Lookup::Nothing;
+                }
+            },
+        };
+        let wanted = select(&names);
+        let id = wanted.id();
+        if let Some(found) = self.still_parsed(&stem, &wanted, key) {
+            return found;
+        }
+        match self.read(&stem, id, key) {
+            // Another variant whose short hash is the same: the whole values count.
+            Ok((snapshot, _)) if snapshot.variant != wanted => Lookup::NoVariant(names),
+            Ok((snapshot, generated)) => self.adopt(key, id, &names, snapshot, generated, epoch),
+            Err(ReadError::Settling) => Lookup::Settling,
+            Err(ReadError::Absent | ReadError::Broken) => {
+                self.disown(key, id, known.as_deref());
+                match names.is_empty() {
+                    true => Lookup::Nothing,
+                    false => Lookup::NoVariant(names),
+                }
+            }
+        }
+    }
+
+    /// Whether what a lookup would find is another than `seen`, without I/O: something was committed
+    /// since.
+    pub(crate) fn has_changed(
+        &self,
+        key: &Key,
+        select: &dyn Fn(&[HeaderName]) -> VariantKey,
+        seen: Option<&Snapshot>,
+    ) -> bool {
+        let Some(entry) = self.index.get(&key.hash) else {
+            return false;
+        };
+        let wanted = select(&entry.names);
+        let is_it = |variant: &&VariantEntry| variant.is_rendering && variant.digest == wanted.digest();
+        match entry.variant(wanted.id()).filter(is_it) {
+            Some(variant) => seen.is_none_or(|seen| seen.sidecar != variant.sidecar),
+            None => false,
+        }
+    }
+
+    /// Whether one more variant of the key may be stored.
+    pub(crate) fn has_room(&self, key: &Key) -> bool {
+        let entry = self.index.get(&key.hash);
+        entry.is_none_or(|entry| entry.renderings() < self.options.max_variants)
+    }
+
+    /// What was parsed and checked before, if neither file has changed since: without a watcher, this is
+    /// how a hit knows.
+    fn still_parsed(&self, stem: &Stem, wanted: &VariantKey, key: &Key) -> Option<Lookup> {
+        let id = wanted.id();
+        let snapshot = self.parsed.get(&(key.hash, id))?;
+        let entry = self.index.get(&key.hash)?;
+        let variant = entry.variant(id)?;
+        let is_same = variant.sidecar == snapshot.sidecar
+            && snapshot.variant == *wanted
+            && self.fs.stat(&self.root.join(stem.sidecar(id))).ok()? == snapshot.sidecar
+            && snapshot
+                .body
+                .as_ref()
+                .is_none_or(|body| self.fs.stat(&body.path).is_ok_and(|id| id == body.id));
+        is_same.then_some(Lookup::Found(snapshot, variant.generated))
+    }
+
+    /// Forgets a parsed snapshot whose body turned out to be another than the one that was checked.
+    pub(crate) fn forget_parsed(&self, key: &Key, variant: &VariantKey) {
+        self.parsed.remove(&(key.hash, variant.id()));
+    }
+
+    fn names_on_disk(&self, stem: &Stem, key: &Key) -> Option<Arc<[HeaderName]>> {
+        let (sidecar, id) = self.read_sidecar(stem, None, key)?;
+        let subject_fate = self.fate(&sidecar, &id);
+        (subject_fate != Some(Fate::Delete)).then(|| sidecar.variant.names().into())
+    }
+
+    /// Without a watcher, a lookup is what finds out that another program deleted files.
+    fn forget_if_gone(&self, key: &Key, known: Option<&KeyEntry>) {
+        if known.is_some() && !self.is_watched() {
+            self.index.remove(key.hash.short());
+        }
+    }
+
+    /// Reads a sidecar and checks that it is this key's.
+    pub(super) fn read_sidecar(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        key: &Key,
+    ) -> Option<(Sidecar, FileId)> {
+        let path = self.root.join(stem.sidecar(id));
+        match self.load_sidecar(&path) {
+            Ok((sidecar, file)) => (*sidecar.key == *key.text).then_some((sidecar, file)),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "a sidecar cannot be used");
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn load_sidecar(&self, path: &std::path::Path) -> io::Result<(Sidecar, FileId)> {
+        let (bytes, id) = self.fs.read_small(path, sidecar::MAX_BYTES)?;
+        let sidecar =
+            sidecar::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok((sidecar, id))
+    }
+
+    fn read(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        key: &Key,
+    ) -> Result<(Snapshot, Generated), ReadError> {
+        let (sidecar, file) = self.read_sidecar(stem, id, key).ok_or(ReadError::Absent)?;
+        if sidecar.variant.id() != id {
+            return Err(ReadError::Broken);
+        }
+        let own = sidecar.own_line().into();
+        let Sidecar {
+            variant,
+            rendering: Some(rendering),
+            ..
+        } = sidecar
+        else {
+            return Err(ReadError::Absent);
+        };
+        let body = match &rendering.body {
+            Some(sealed) => Some(self.check_body(stem, id, sealed, (key, &file))?),
+            None => None,
+        };
+        let generated = generated(&rendering, &file);
+        let snapshot = Snapshot::new(own, variant, rendering, body, file, self.fs.clone());
+        Ok((snapshot, generated))
+    }
+
+    /// The body file, if its bytes are the sealed ones. Finishes a commit that a crash cut in two.
+    fn check_body(
+        &self,
+        stem: &Stem,
+        id: Option<VariantId>,
+        sealed: &SealedBody,
+        (key, sidecar): (&Key, &FileId),
+    ) -> Result<BodyFile, ReadError> {
+        // Its own body, never another page's.
+        let extension = sealed
+            .file
+            .rsplit_once('.')
+            .map_or("", |(_, extension)| extension);
+        if stem.body_name(id, extension) != *sealed.file {
+            return Err(ReadError::Broken);
+        }
+        let path = self.root.join(stem.folder()).join(&*sealed.file);
+        if let Ok(Some(id)) = self.sealed_file(&path, sealed) {
+            return Ok(BodyFile { path, id });
+        }
+        // A commit may be between its sidecar and its body; or a crash was.
+        let _stripe = self.stripe(key.hash.short());
+        let pending = self.root.join(stem.pending(id, &sealed.seal));
+        if self.is_writable() && matches!(self.sealed_file(&pending, sealed), Ok(Some(_))) {
+            // What this fails to do the next look finds.
+            let _ = self.fs.rename(&pending, &path);
+        }
+        let found = self.sealed_file(&path, sealed);
+        if let Ok(Some(id)) = found {
+            return Ok(BodyFile { path, id });
+        }
+        let changed = match &found {
+            Ok(_) => self.fs.stat(&path).ok(),
+            // Beside a sidecar of ours a missing body was deleted; beside another's it may be on its way.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_own(key, id, sidecar) => {
+                return Err(ReadError::Broken);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a body cannot be read");
+                return Err(ReadError::Broken);
+            }
+        };
+        // git writes one file after the other: what changed a moment ago may be half of a pair.
+        let latest = changed.map_or(sidecar.changed_at(), |body| {
+            body.changed_at().max(sidecar.changed_at())
+        });
+        if self.is_recent(latest) {
+            return Err(ReadError::Settling);
+        }
+        Err(ReadError::Broken)
+    }
+
+    /// Whether the sidecar on disk is the one that the index knows.
+    fn is_own(&self, key: &Key, id: Option<VariantId>, sidecar: &FileId) -> bool {
+        self.index
+            .get(&key.hash)
+            .and_then(|entry| entry.variant(id).copied())
+            .is_some_and(|variant| variant.sidecar == *sidecar)
+    }
+
+    /// The file's state, if its bytes are the sealed ones; nothing if they are others.
+    pub(super) fn sealed_file(
+        &self,
+        path: &std::path::Path,
+        sealed: &SealedBody,
+    ) -> io::Result<Option<FileId>> {
+        let (mut file, id) = self.fs.open(path)?;
+        if id.size() != sealed.length {
+            return Ok(None);
+        }
+        let (hash, after) = self.fs.hash(&mut file, path)?;
+        Ok((Seal(hash) == sealed.seal && after == id).then_some(id))
+    }
+
+    pub(super) fn fate(&self, sidecar: &Sidecar, file: &FileId) -> Option<Fate> {
+        let key = Key::from_text(&*sidecar.key);
+        if self.is_own(&key, sidecar.variant.id(), file) {
+            return None;
+        }
+        let own = sidecar.own_line();
+        self.ledger().fate(
+            Subject {
+                line: key.line(),
+                own: Some(&own),
+            },
+            file,
+        )
+    }
+}
+
+/// The snapshot's own line for patterns, where line 1 of the key is another.
+pub(super) fn own_line(key: &Key, own: &str) -> Option<Box<str>> {
+    (key.line() != own).then(|| own.into())
+}
+
+/// When the response was generated, by the sidecar's time.
+pub(super) fn generated(rendering: &Rendering, sidecar: &FileId) -> Generated {
+    let (seconds, nanos) = sidecar.modified();
+    let mark = mark_of(rendering);
+    match u64::try_from(seconds) {
+        Ok(0) | Err(_) => Generated::Invalidated,
+        Ok(seconds) if nanos == i64::from(mark) => Generated::At(seconds),
+        Ok(_) => Generated::Unmarked,
+    }
+}
+
+pub(super) fn mark_of(rendering: &Rendering) -> u32 {
+    match &rendering.body {
+        Some(body) => body.seal.mark_nanos(),
+        None => Seal::of(b"").mark_nanos(),
+    }
+}

@@ -1,0 +1,304 @@
+//! The sidecar's text: TOML, stable fields only, in one fixed order, one header field a line, so that
+//! the same page gives the same text and a changed field one changed line.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
+
+use crate::head::{Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
+use crate::headers::is_hop_by_hop;
+
+/// Version of the format.
+pub(crate) const FORMAT: u32 = 1;
+/// The largest sidecar that is read, in bytes.
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
+
+/// Why a text is no sidecar.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SidecarError {
+    #[error("is not UTF-8")]
+    Utf8,
+    #[error("is not TOML of a sidecar's form: {0}")]
+    Toml(String),
+    #[error("has format {0}; this version reads format {FORMAT}")]
+    Format(u32),
+    #[error("has a value in `{0}` that cannot be")]
+    Value(&'static str),
+}
+
+/// The shape of the file. `status` is absent where only variants of the key are stored.
+#[derive(Deserialize)]
+struct Shape {
+    format: u32,
+    key: String,
+    method: String,
+    url: String,
+    site: Option<String>,
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Vec<Vec<String>>,
+    #[serde(default)]
+    vary: Vec<Vec<String>>,
+    expires_after: Option<u64>,
+    body: Option<String>,
+    length: Option<u64>,
+    seal: Option<String>,
+}
+
+/// Writes a sidecar.
+pub(crate) fn to_text(sidecar: &Sidecar) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{key} = {value}");
+    };
+    line("format", &FORMAT.to_string());
+    line("key", &quote(&sidecar.key));
+    line("method", &quote(&sidecar.method));
+    line("url", &quote(&sidecar.url));
+    if let Some(site) = &sidecar.site {
+        line("site", &quote(site));
+    }
+    if !sidecar.variant.0.is_empty() {
+        let fields = sidecar.variant.0.iter().map(|(name, value)| match value {
+            Some(value) => row(&[name.as_str(), value]),
+            None => row(&[name.as_str()]),
+        });
+        line("vary", &rows(fields));
+    }
+    if let Some(rendering) = &sidecar.rendering {
+        line("status", &rendering.head.status.as_u16().to_string());
+        line(
+            "headers",
+            &rows(sorted_fields(&rendering.head.headers).into_iter()),
+        );
+        if let Some(seconds) = rendering.head.expires_after {
+            line("expires_after", &seconds.to_string());
+        }
+        if let Some(body) = &rendering.body {
+            line("body", &quote(&body.file));
+            line("length", &body.length.to_string());
+            line("seal", &quote(&body.seal.hex()));
+        }
+    }
+    text
+}
+
+/// By name; lines of one name stay in the order in which they arrived.
+fn sorted_fields(headers: &HeaderMap) -> Vec<String> {
+    let mut fields: Vec<(&HeaderName, &HeaderValue)> = headers.iter().collect();
+    fields.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    fields
+        .into_iter()
+        .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
+            Ok(value) => row(&[name.as_str(), value]),
+            Err(_) => row(&[name.as_str(), &BASE64.encode(value.as_bytes()), "base64"]),
+        })
+        .collect()
+}
+
+fn row(cells: &[&str]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| quote(cell)).collect();
+    format!("[{}]", cells.join(", "))
+}
+
+fn rows(rows: impl Iterator<Item = String>) -> String {
+    let mut text = String::from("[\n");
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {row},");
+    }
+    text.push(']');
+    text
+}
+
+/// A TOML basic string, on one line.
+fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            control if control.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Reads a sidecar. Everything in it is checked like input from the network: it may have come from
+/// anywhere.
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Sidecar, SidecarError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| SidecarError::Utf8)?;
+    let shape: Shape =
+        toml::from_str(text).map_err(|error| SidecarError::Toml(error.message().to_owned()))?;
+    if shape.format != FORMAT {
+        return Err(SidecarError::Format(shape.format));
+    }
+    let mut variant = Vec::new();
+    for row in &shape.vary {
+        let (name, value) = match row.as_slice() {
+            [name] => (name, None),
+            [name, value] => (name, Some(value.as_str().into())),
+            _ => return Err(SidecarError::Value("vary")),
+        };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| SidecarError::Value("vary"))?;
+        variant.push((name, value));
+    }
+    Ok(Sidecar {
+        rendering: rendering(&shape)?,
+        key: shape.key.into(),
+        method: shape.method.into(),
+        url: shape.url.into(),
+        site: shape.site.map(Into::into),
+        variant: VariantKey(variant),
+    })
+}
+
+fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
+    let Some(status) = shape.status else {
+        return Ok(None);
+    };
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| !status.is_informational())
+        .ok_or(SidecarError::Value("status"))?;
+    let mut headers = HeaderMap::new();
+    for row in &shape.headers {
+        let (name, value) = field(row).ok_or(SidecarError::Value("headers"))?;
+        // Fields of a connection or about its framing are none of a page's.
+        if is_hop_by_hop(&name) || name == http::header::CONTENT_LENGTH {
+            return Err(SidecarError::Value("headers"));
+        }
+        headers.append(name, value);
+    }
+    let body = match (&shape.body, shape.length, &shape.seal) {
+        (Some(file), Some(length), Some(seal)) => Some(SealedBody {
+            // A name, never a path: the body stands beside its sidecar.
+            file: Some(file.as_str())
+                .filter(|file| {
+                    !file.contains(['/', '\\', '\0']) && !file.starts_with('.') && !file.is_empty()
+                })
+                .ok_or(SidecarError::Value("body"))?
+                .into(),
+            length,
+            seal: Seal::from_hex(seal).ok_or(SidecarError::Value("seal"))?,
+        }),
+        (None, None, None) => None,
+        _ => return Err(SidecarError::Value("body, length, seal")),
+    };
+    Ok(Some(Rendering {
+        head: StoredHead {
+            status,
+            headers,
+            expires_after: shape.expires_after,
+        },
+        body,
+    }))
+}
+
+fn field(row: &[String]) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = match row {
+        [name, value] => (name, value.clone().into_bytes()),
+        [name, value, coding] if coding == "base64" => (name, BASE64.decode(value).ok()?),
+        _ => return None,
+    };
+    // Refuses CR, LF and NUL, which would split the response.
+    Some((
+        HeaderName::from_bytes(name.as_bytes()).ok()?,
+        HeaderValue::from_bytes(&value).ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Sidecar {
+        let mut headers = HeaderMap::new();
+        headers.append("x-b", HeaderValue::from_static("2"));
+        headers.append("link", HeaderValue::from_static("<b>"));
+        headers.append("link", HeaderValue::from_static("<a>"));
+        headers.append("x-raw", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+        headers.append("etag", HeaderValue::from_static("\"a\\b\""));
+        Sidecar {
+            key: "GET:/ä?\"\nhost 1:x".into(),
+            method: "GET".into(),
+            url: "/ä?\"".into(),
+            site: Some("shop".into()),
+            variant: VariantKey(vec![
+                (HeaderName::from_static("accept-language"), Some("de".into())),
+                (HeaderName::from_static("rsc"), None),
+            ]),
+            rendering: Some(Rendering {
+                head: StoredHead {
+                    status: StatusCode::OK,
+                    headers,
+                    expires_after: Some(60),
+                },
+                body: Some(SealedBody {
+                    file: "index.html".into(),
+                    length: 3,
+                    seal: Seal::of(b"abc"),
+                }),
+            }),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut sidecar = example();
+        assert_eq!(from_bytes(to_text(&sidecar).as_bytes()).unwrap(), sidecar);
+        sidecar.rendering = None;
+        assert_eq!(from_bytes(to_text(&sidecar).as_bytes()).unwrap(), sidecar);
+    }
+
+    #[test]
+    fn fields_stand_one_a_line_sorted_by_name() {
+        let text = to_text(&example());
+        let names: Vec<_> = text.lines().filter(|line| line.starts_with("  [")).collect();
+        assert_eq!(
+            names,
+            [
+                "  [\"accept-language\", \"de\"],",
+                "  [\"rsc\"],",
+                "  [\"etag\", \"\\\"a\\\\b\\\"\"],",
+                "  [\"link\", \"<b>\"],",
+                "  [\"link\", \"<a>\"],",
+                "  [\"x-b\", \"2\"],",
+                "  [\"x-raw\", \"//4=\", \"base64\"],",
+            ]
+        );
+    }
+
+    #[test]
+    fn hostile_texts_are_refused() {
+        let good = to_text(&example());
+        for (what, text) in [
+            ("cut", good.get(..good.len() / 2).unwrap().to_owned()),
+            ("merge marker", format!("<<<<<<< HEAD\n{good}")),
+            ("split", good.replace("\"<b>\"", "\"a\\r\\nset-cookie: x\"")),
+            ("path", good.replace("\"index.html\"", "\"../index.html\"")),
+            ("hidden", good.replace("\"index.html\"", "\".git\"")),
+            ("format", good.replace("format = 1", "format = 2")),
+            ("status", good.replace("status = 200", "status = 101")),
+            ("status", good.replace("status = 200", "status = 99999")),
+            ("length", good.replace("length = 3", "length = -3")),
+            ("framing", good.replace("\"x-b\"", "\"transfer-encoding\"")),
+            ("deep", format!("vary = {}", "[".repeat(100_000))),
+        ] {
+            assert!(from_bytes(text.as_bytes()).is_err(), "{what}");
+        }
+        assert!(from_bytes(b"\xff\xfe").is_err());
+    }
+}

@@ -1,0 +1,369 @@
+//! Committing: the sidecar's rename is the moment at which a snapshot changes.
+//!
+//! The new body is made durable under a name of its own (`pending/`), the sidecar is renamed into place,
+//! then the body. Whoever comes between the two finds a body that misses its seal and finishes the move.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard};
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::fsops::{File, FileId, Fs, Prefix};
+use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
+use crate::key::Key;
+use crate::pattern::Subject;
+
+use super::Store;
+use super::index::{KeyEntry, VariantEntry};
+use super::layout::{Stem, extension};
+use super::ledger::{Fate, Ledger};
+use super::read::{generated, own_line};
+
+/// A body on its way to disk: a temporary file, sealed as it grows.
+pub(crate) struct BodyWriter {
+    file: tempfile::NamedTempFile,
+    hasher: blake3::Hasher,
+    length: u64,
+    fs: Fs,
+}
+
+/// A whole body, not yet committed. Dropping it removes it.
+pub(crate) struct FinishedBody {
+    file: tempfile::NamedTempFile,
+    seal: Seal,
+    length: u64,
+}
+
+impl BodyWriter {
+    /// # Errors
+    /// Those of the file system. The written prefix stays readable.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let path = self.file.path().to_owned();
+        self.fs.write(self.file.as_file_mut(), &path, bytes)?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A second handle, for readers of the prefix.
+    pub(crate) fn reader(&self) -> io::Result<Prefix> {
+        Prefix::of(self.file.as_file())
+    }
+
+    pub(crate) fn finish(self) -> FinishedBody {
+        FinishedBody {
+            seal: Seal(self.hasher.finalize()),
+            file: self.file,
+            length: self.length,
+        }
+    }
+}
+
+impl FinishedBody {
+    pub(super) fn as_file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    pub(super) fn into_file(self) -> tempfile::NamedTempFile {
+        self.file
+    }
+}
+
+/// What is to be committed.
+pub(crate) struct Candidate<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) method: &'a str,
+    /// Path and query of the fill.
+    pub(crate) url: &'a str,
+    /// The fields that the answer names.
+    pub(crate) names: &'a [HeaderName],
+    /// What the fill sent of the fields asked for.
+    pub(crate) select: &'a (dyn Fn(&[HeaderName]) -> VariantKey + Sync),
+    pub(crate) head: StoredHead,
+    /// Seconds since 1970.
+    pub(crate) generated: u64,
+    /// [`Store::epoch`] at the fill's start.
+    pub(crate) epoch: u64,
+}
+
+/// The body of what is to be committed.
+pub(crate) enum Kept {
+    /// The response has none.
+    Nothing,
+    New(FinishedBody),
+    /// The one that is stored, after a 304, in the state in which it was checked.
+    Same(SealedBody, FileId),
+}
+
+/// The step of a commit that makes it so; the sidecar's new state.
+pub(super) type Placing<'a> = Box<dyn FnOnce() -> io::Result<FileId> + 'a>;
+/// Runs it, unless an invalidation came first.
+pub(super) type Admit<'a> = &'a dyn Fn(Placing<'_>) -> Result<(), CommitError>;
+
+/// Why a snapshot was not kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error("invalidated meanwhile")]
+    Invalidated,
+    #[error("the directory is only read here")]
+    ReadOnly,
+    #[error("the key has as many variants as it may")]
+    Variants,
+    #[error("cannot write the snapshot")]
+    Disk(#[from] io::Error),
+}
+
+impl Store {
+    /// Begins a body.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn body_writer(&self) -> io::Result<BodyWriter> {
+        Ok(BodyWriter {
+            file: self.fs.temporary(&self.tmp())?,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            fs: self.fs.clone(),
+        })
+    }
+
+    /// Commits. On an error the old snapshot is as it was.
+    pub(crate) fn commit(&self, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
+        if !self.is_writable() {
+            return Err(CommitError::ReadOnly);
+        }
+        let key = candidate.key;
+        let _stripe = self.stripe(key.hash.short());
+        let own = format!("{}:{}", candidate.method, candidate.url);
+        let subject = Subject {
+            line: key.line(),
+            own: Some(&own),
+        };
+        drop(self.admitting(candidate.epoch, subject)?);
+        let stem = Stem::of(key);
+        self.remove_doomed(&stem, key)?;
+        let names = self.prepare_names(&stem, &candidate)?;
+        let variant = (candidate.select)(&names);
+        let (id, digest) = (variant.id(), variant.digest());
+        let mut placeholder = None;
+        if let Some(id) = id {
+            self.make_room(key, id)?;
+            placeholder = self.write_placeholder(&stem, &candidate, &names)?;
+        }
+        let old = self.read_sidecar(&stem, id, key).map(|(sidecar, _)| sidecar);
+        let new = Sidecar {
+            key: key.text.clone(),
+            method: candidate.method.into(),
+            url: candidate.url.into(),
+            site: self.options.site.as_deref().map(Into::into),
+            variant,
+            rendering: Some(Rendering {
+                body: sealed_body(&stem, id, &candidate.head.headers, &kept),
+                head: candidate.head,
+            }),
+        };
+        // No invalidation falls between the last look at the ledger and the sidecar's appearance in
+        // directory and index: one is refused here, or finds it there and has it removed.
+        let admit = |place: Placing<'_>| {
+            let _ledger = self.admitting(candidate.epoch, subject)?;
+            let sidecar = place()?;
+            let mut entry = match self.index.get(&key.hash) {
+                Some(entry) if *entry.names == *names => (*entry).clone(),
+                _ => KeyEntry {
+                    hash: key.hash,
+                    key: Arc::from(&*key.text),
+                    own: own_line(key, &own),
+                    names: names.as_slice().into(),
+                    variants: Vec::new(),
+                },
+            };
+            // Known from the start, so that the watcher does not take it for another program's.
+            if let Some(sidecar) = placeholder {
+                entry = entry.with_variant(VariantEntry {
+                    id: None,
+                    digest: 0,
+                    generated: Generated::Unmarked,
+                    sidecar,
+                    is_rendering: false,
+                });
+            }
+            self.index.insert(entry.with_variant(VariantEntry {
+                id,
+                digest,
+                generated: Generated::At(candidate.generated),
+                sidecar,
+                is_rendering: true,
+            }));
+            Ok(())
+        };
+        self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
+        self.parsed.remove(&(key.hash, id));
+        Ok(())
+    }
+
+    /// The ledger, held, unless an invalidation later than `epoch` matches.
+    fn admitting(&self, epoch: u64, subject: Subject<'_>) -> Result<MutexGuard<'_, Ledger>, CommitError> {
+        let ledger = self.ledger();
+        match ledger.is_overtaken(epoch, subject) {
+            true => Err(CommitError::Invalidated),
+            false => Ok(ledger),
+        }
+    }
+
+    /// Files of an earlier invalidation that are still there must be gone before new ones stand beside
+    /// them, or an old variant would be taken for one of the new page's.
+    fn remove_doomed(&self, stem: &Stem, key: &Key) -> io::Result<()> {
+        if self.index.get(&key.hash).is_some() {
+            return Ok(());
+        }
+        match self.read_sidecar(stem, None, key) {
+            Some((base, file)) if self.fate(&base, &file) == Some(Fate::Delete) => self.delete_key(key),
+            _ => Ok(()),
+        }
+    }
+
+    /// The fields that select among the key's variants from now on: those known and those that the
+    /// answer names. A new one moves every variant, so the old ones go.
+    fn prepare_names(&self, stem: &Stem, candidate: &Candidate<'_>) -> Result<Vec<HeaderName>, CommitError> {
+        let mut names = candidate.names.to_vec();
+        let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key) else {
+            // Somebody removed it, and with it whatever could be found through it.
+            if self.index.get(&candidate.key.hash).is_some() {
+                self.delete_variants(stem, candidate.key)?;
+                self.index.remove(candidate.key.hash.short());
+            }
+            return Ok(names);
+        };
+        let known = base.variant.names();
+        names.extend(known.iter().cloned());
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        if names == known {
+            return Ok(names);
+        }
+        self.delete_variants(stem, candidate.key)?;
+        base.variant = VariantKey(names.iter().map(|name| (name.clone(), None)).collect());
+        self.rewrite_base(stem, candidate, &base, &file)?;
+        Ok(names)
+    }
+
+    /// Replaces the base sidecar by one with other names; its rendering and its clock stay.
+    fn rewrite_base(
+        &self,
+        stem: &Stem,
+        candidate: &Candidate<'_>,
+        base: &Sidecar,
+        old: &FileId,
+    ) -> Result<(), CommitError> {
+        let key = candidate.key;
+        let own = base.own_line();
+        let subject = Subject {
+            line: key.line(),
+            own: Some(&own),
+        };
+        let known = self
+            .index
+            .get(&key.hash)
+            .and_then(|entry| entry.variant(None).copied());
+        let on_disk = base.rendering.as_ref().map(|rendering| generated(rendering, old));
+        let clock = known.map(|known| known.generated).or(on_disk);
+        let time = match clock {
+            Some(Generated::At(seconds)) => seconds,
+            Some(Generated::Unmarked) => u64::try_from(old.modified().0).unwrap_or(0),
+            Some(Generated::Invalidated) | None => 0,
+        };
+        let (file, path) = self.sidecar_file(stem, None, base, time)?;
+        let ledger = self.admitting(candidate.epoch, subject)?;
+        self.fs.persist(file, &path)?;
+        let sidecar = self.fs.stat(&path)?;
+        self.index.insert(KeyEntry {
+            hash: key.hash,
+            key: Arc::from(&*key.text),
+            own: own_line(key, &base.own_line()),
+            names: base.variant.names().into(),
+            variants: vec![VariantEntry {
+                id: None,
+                digest: base.variant.digest(),
+                generated: clock.unwrap_or(Generated::Unmarked),
+                sidecar,
+                is_rendering: base.rendering.is_some(),
+            }],
+        });
+        drop(ledger);
+        self.parsed.remove(&(key.hash, None));
+        Ok(())
+    }
+
+    /// The files of all variants of a key, found by their names.
+    pub(super) fn variant_files(&self, stem: &Stem) -> io::Result<Vec<PathBuf>> {
+        let prefix = stem.variant_prefix();
+        let folder = self.root.join(stem.folder());
+        let entries = match self.fs.read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let is_variant = |path: &Path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with(&prefix))
+        };
+        Ok(entries
+            .into_iter()
+            .map(|entry| entry.path)
+            .filter(|path| is_variant(path))
+            .collect())
+    }
+
+    fn make_room(&self, key: &Key, id: VariantId) -> Result<(), CommitError> {
+        let is_known = self
+            .index
+            .get(&key.hash)
+            .is_some_and(|entry| entry.variant(Some(id)).is_some());
+        match is_known || self.has_room(key) {
+            true => Ok(()),
+            false => Err(CommitError::Variants),
+        }
+    }
+
+    /// The stem without `~` lists the fields, and exists even where only variants are stored.
+    fn write_placeholder(
+        &self,
+        stem: &Stem,
+        candidate: &Candidate<'_>,
+        names: &[HeaderName],
+    ) -> io::Result<Option<FileId>> {
+        if self.read_sidecar(stem, None, candidate.key).is_some() {
+            return Ok(None);
+        }
+        let placeholder = Sidecar {
+            key: candidate.key.text.clone(),
+            method: candidate.method.into(),
+            url: candidate.url.into(),
+            site: self.options.site.as_deref().map(Into::into),
+            variant: VariantKey(names.iter().map(|name| (name.clone(), None)).collect()),
+            rendering: None,
+        };
+        self.write_sidecar(stem, None, &placeholder, candidate.generated)
+            .map(Some)
+    }
+}
+
+fn sealed_body(stem: &Stem, id: Option<VariantId>, headers: &HeaderMap, kept: &Kept) -> Option<SealedBody> {
+    match kept {
+        Kept::Nothing => None,
+        Kept::Same(sealed, _) => Some(sealed.clone()),
+        Kept::New(body) if body.length == 0 => None,
+        Kept::New(body) => {
+            let kind = headers
+                .get(header::CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok());
+            Some(SealedBody {
+                file: stem.body_name(id, extension(kind)).into(),
+                length: body.length,
+                seal: body.seal,
+            })
+        }
+    }
+}
