@@ -4,6 +4,7 @@ mod clock;
 pub mod config;
 pub mod control;
 mod error;
+mod flight;
 mod fsops;
 mod head;
 mod headers;
@@ -12,6 +13,8 @@ mod key;
 mod outcome;
 mod pattern;
 mod policy;
+mod proxy;
+mod serve;
 pub mod server;
 mod snapshot;
 mod throttle;
@@ -23,6 +26,7 @@ pub use control::create_control_router;
 pub use error::{Error, ErrorKind};
 pub use invalidate::{RefreshError, RefreshMessage, RefreshMode, RefreshTrigger, Refreshed};
 pub use outcome::{Outcome, Reason};
+pub use proxy::{Proxy, Statistics};
 
 /// The 0.1 line's module of this name.
 pub mod cache {
@@ -45,3 +49,28 @@ pub mod defaults {
 
 #[doc(hidden)]
 pub use fsops::FaultPlan;
+
+/// Creates a proxy: a router and the trigger that invalidates what it stores.
+///
+/// Works outside a runtime and never panics: a configuration that cannot work as a whole is logged and
+/// proxied without storing anything. See [`Proxy::new`] for errors instead.
+pub fn create_proxy(config: CreateProxyConfig) -> (axum::Router, RefreshTrigger) {
+    let trigger = RefreshTrigger::new();
+    (create_proxy_with_trigger(config, trigger.clone()), trigger)
+}
+
+/// As [`create_proxy`], driven by an existing trigger; one trigger may drive several proxies.
+pub fn create_proxy_with_trigger(config: CreateProxyConfig, refresh_trigger: RefreshTrigger) -> axum::Router {
+    proxy::or_uncached(&config, proxy::http_backend(&config), refresh_trigger)
+}
+
+/// As [`create_proxy`], in front of a router in this process: caching one's own handlers needs no TCP
+/// hop. `proxy_url` is not used.
+pub fn create_proxy_for(router: axum::Router, config: CreateProxyConfig) -> (axum::Router, RefreshTrigger) {
+    let trigger = RefreshTrigger::new();
+    let upstream = proxy::in_process_backend(router, &config);
+    (
+        proxy::or_uncached(&config, Ok(upstream), trigger.clone()),
+        trigger,
+    )
+}

@@ -1,0 +1,267 @@
+//! [`Proxy`]: a proxy as a program holds it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use tokio::sync::Semaphore;
+
+use crate::config::{CreateProxyConfig, check};
+use crate::error::Error;
+use crate::flight::FlightTable;
+use crate::invalidate::{RefreshTrigger, Target};
+use crate::outcome::Reason;
+use crate::proxy::invalidation::{StoreTarget, connect};
+use crate::proxy::memory::Memory;
+use crate::proxy::respond::refusal;
+use crate::proxy::tally::{Statistics, Tally};
+use crate::proxy::{Engine, Via, Waits};
+use crate::snapshot::{Store, StoreOptions};
+use crate::throttle::Throttle;
+use crate::upstream::{Upstream, UpstreamOptions};
+
+/// A proxy: its router, its trigger, its statistics, and its end.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use phantom_frame::{CreateProxyConfig, Proxy};
+///
+/// let proxy = Proxy::new(CreateProxyConfig::new("http://localhost:8080".into()))?;
+/// let app = proxy.router();
+/// proxy.trigger().refresh().await?;
+/// proxy.shut_down(std::time::Duration::from_secs(10)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Proxy {
+    engine: Arc<Engine>,
+    trigger: RefreshTrigger,
+    /// What the trigger drives; it lives as long as the proxy.
+    target: Option<Arc<dyn Target>>,
+    max_fills: u32,
+}
+
+impl Proxy {
+    /// A proxy in front of `proxy_url`. Works outside a runtime.
+    ///
+    /// # Errors
+    /// A setting that cannot work, or a snapshot directory that cannot be used.
+    pub fn new(config: CreateProxyConfig) -> Result<Self, Error> {
+        Self::with_trigger(config, RefreshTrigger::new())
+    }
+
+    /// As [`new`](Self::new), driven by an existing trigger.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_trigger(config: CreateProxyConfig, trigger: RefreshTrigger) -> Result<Self, Error> {
+        let upstream = http_backend(&config)?;
+        Self::build(&config, upstream, trigger)
+    }
+
+    /// A proxy in front of a router in this process: its handlers' responses are cached without a TCP
+    /// hop. `proxy_url` is not used.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_process(router: Router, config: CreateProxyConfig) -> Result<Self, Error> {
+        Self::in_process_with_trigger(router, config, RefreshTrigger::new())
+    }
+
+    /// As [`in_process`](Self::in_process), driven by an existing trigger.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_process_with_trigger(
+        router: Router,
+        config: CreateProxyConfig,
+        trigger: RefreshTrigger,
+    ) -> Result<Self, Error> {
+        Self::build(&config, in_process_backend(router, &config), trigger)
+    }
+
+    fn build(config: &CreateProxyConfig, upstream: Upstream, trigger: RefreshTrigger) -> Result<Self, Error> {
+        let rules = check::rules(config)?;
+        check::limits(&config.settings)?;
+        let settings = &config.settings;
+        let store = Store::open(StoreOptions {
+            dir: settings.snapshot_dir.clone(),
+            site: check::site_name(settings),
+            backend: upstream.identity(),
+            durability: settings.durability,
+            max_variants: settings.max_variants,
+            faults: config.disk_faults.clone(),
+        })?;
+        Ok(Self::assemble(config, rules, upstream, Some(store), trigger))
+    }
+
+    fn assemble(
+        config: &CreateProxyConfig,
+        rules: check::Rules,
+        upstream: Upstream,
+        store: Option<Arc<Store>>,
+        trigger: RefreshTrigger,
+    ) -> Self {
+        let settings = &config.settings;
+        let flights = Arc::new(FlightTable::default());
+        let memory = Arc::new(Memory::new(check::whole_seconds(settings.pass_ttl)));
+        let target = store.clone().map(|store| {
+            connect(&store, &flights, &memory);
+            let target: Arc<dyn Target> = Arc::new(StoreTarget(store));
+            trigger.attach(&target);
+            target
+        });
+        let max_fills = u32::try_from(settings.max_fills.clamp(1, 1 << 20)).unwrap_or(1);
+        let engine = Engine {
+            rules,
+            via: Via::new(
+                &store
+                    .as_ref()
+                    .map_or_else(|| upstream.identity(), |store| store.directory_id()),
+            ),
+            upstream,
+            store,
+            flights,
+            memory,
+            clock: config.clock.clone(),
+            tally: Tally::default(),
+            fills: Arc::new(Semaphore::new(max_fills as usize)),
+            waits: Waits {
+                fill: settings.fill_timeout,
+                body: settings.body_timeout,
+                tunnel: settings.tunnel_timeout,
+            },
+            disk_trouble: Throttle::default(),
+        };
+        Self {
+            engine: Arc::new(engine),
+            trigger,
+            target,
+            max_fills,
+        }
+    }
+
+    /// The proxy as a router; it takes every path and method, so it nests and serves as a fallback.
+    pub fn router(&self) -> Router {
+        let proxy = self.clone();
+        Router::new().fallback(move |request: Request<Body>| {
+            let proxy = proxy.clone();
+            async move { Arc::clone(&proxy.engine).handle(request).await }
+        })
+    }
+
+    /// What invalidates this proxy's snapshots.
+    pub fn trigger(&self) -> RefreshTrigger {
+        self.trigger.clone()
+    }
+
+    /// Requests so far.
+    pub fn statistics(&self) -> Statistics {
+        self.engine.tally.statistics()
+    }
+
+    /// How many responses are stored, as far as the directory has been read through.
+    pub fn snapshot_count(&self) -> usize {
+        self.engine.store.as_ref().map_or(0, |store| store.count())
+    }
+
+    /// What is stored, as invalidation patterns see it (`GET:/path?query`, or what a key function
+    /// returned), sorted, as far as the directory has been read through.
+    pub fn stored_keys(&self) -> Vec<String> {
+        self.engine
+            .store
+            .as_ref()
+            .map_or_else(Vec::new, |store| store.lines())
+    }
+
+    /// Whether the directory has been read through since the start. Serving does not wait for it.
+    pub fn is_ready(&self) -> bool {
+        self.engine.store.as_ref().is_none_or(|store| store.is_scanned())
+    }
+
+    /// The snapshot directory; `None` where none can be used.
+    pub fn snapshot_dir(&self) -> Option<&Path> {
+        self.engine.store.as_ref().map(|store| store.root())
+    }
+
+    /// Waits until the fills under way are done and invalidated files are gone, at most for `patience`.
+    /// Says whether all was done. Stop the server first: requests that come meanwhile begin no fill, and
+    /// pass.
+    pub async fn shut_down(&self, patience: Duration) -> bool {
+        let finish = async {
+            let all = self.engine.fills.acquire_many(self.max_fills).await;
+            if let Some(store) = &self.engine.store {
+                // A store that is gone has nothing left to do.
+                let _ = store.barrier().await;
+            }
+            drop(all);
+        };
+        tokio::time::timeout(patience, finish).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("backend", &self.engine.upstream.identity())
+            .field("snapshot_dir", &self.snapshot_dir())
+            .field("is_driven", &self.target.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The backend of the settings.
+///
+/// # Errors
+/// A `proxy_url` or `backend_ca` that cannot work.
+pub(crate) fn http_backend(config: &CreateProxyConfig) -> Result<Upstream, Error> {
+    let settings = &config.settings;
+    Upstream::http(UpstreamOptions {
+        base: check::backend_url(&settings.proxy_url)?,
+        connect_timeout: settings.connect_timeout,
+        response_timeout: settings.response_timeout,
+        body_timeout: settings.body_timeout,
+        ca_file: settings.backend_ca.clone(),
+    })
+}
+
+/// A router of this process as the backend.
+pub(crate) fn in_process_backend(router: Router, config: &CreateProxyConfig) -> Upstream {
+    Upstream::in_process(
+        router,
+        crate::upstream::Waits {
+            response: config.settings.response_timeout,
+            body: config.settings.body_timeout,
+        },
+    )
+}
+
+/// The router of a proxy, or of one that stores nothing where the configuration cannot work as a whole,
+/// or of one that can only say so.
+pub(crate) fn or_uncached(
+    config: &CreateProxyConfig,
+    upstream: Result<Upstream, Error>,
+    trigger: RefreshTrigger,
+) -> Router {
+    let upstream = match upstream {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            tracing::error!(error = %crate::error::chain(&error), "the backend cannot be proxied");
+            return Router::new().fallback(|request: Request<Body>| async move {
+                refusal(Reason::Unreachable, request.method())
+            });
+        }
+    };
+    match Proxy::build(config, upstream.clone(), trigger.clone()) {
+        Ok(proxy) => proxy.router(),
+        Err(error) => {
+            tracing::error!(error = %crate::error::chain(&error), "nothing is stored");
+            let rules = check::rules(config).unwrap_or_else(|_| check::restricted(&config.settings));
+            Proxy::assemble(config, rules, upstream, None, trigger).router()
+        }
+    }
+}

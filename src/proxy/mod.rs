@@ -1,0 +1,155 @@
+//! The story of a request.
+//!
+//! [`Engine::answer`] reads the target, asks `policy::request` for the road, and takes it: a refusal, a
+//! tunnel, a pass, or a lookup (`visit`), which ends in a hit or in a fill (`fill`) that everyone who
+//! asks meanwhile shares.
+
+mod fill;
+mod freshen;
+mod handle;
+mod intake;
+mod invalidation;
+mod memory;
+mod pass;
+mod respond;
+mod seat;
+mod tally;
+mod target;
+mod visit;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, HttpBody};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response};
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::config::check::Rules;
+use crate::flight::FlightTable;
+use crate::headers::list_values;
+use crate::outcome::Reason;
+use crate::policy::request::{BodyPresence, Facts, Route, route};
+use crate::snapshot::Store;
+use crate::throttle::Throttle;
+use crate::upstream::Upstream;
+
+pub use handle::Proxy;
+pub(crate) use handle::{http_backend, in_process_backend, or_uncached};
+use memory::Memory;
+use respond::{Verdict, refusal};
+pub use tally::Statistics;
+use tally::Tally;
+use target::Target;
+
+/// Everything that answering a request takes.
+pub(crate) struct Engine {
+    rules: Rules,
+    upstream: Upstream,
+    /// `None`: the directory cannot be used, and nothing is stored.
+    store: Option<Arc<Store>>,
+    flights: Arc<FlightTable>,
+    memory: Arc<Memory>,
+    clock: Clock,
+    tally: Tally,
+    /// One permit for each fill under way.
+    fills: Arc<Semaphore>,
+    waits: Waits,
+    via: Via,
+    disk_trouble: Throttle,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// Nobody reads a fill.
+    fill: Duration,
+    /// A reader takes nothing.
+    body: Duration,
+    /// A tunnel is silent.
+    tunnel: Duration,
+}
+
+/// Our element of `Via` (RFC 9110 §7.6.3).
+struct Via {
+    value: HeaderValue,
+    pseudonym: String,
+}
+
+impl Via {
+    /// Named after the snapshot directory: only a loop meets it again, and it is the same at every start,
+    /// so that a page that echoes it stays the same.
+    fn new(directory: &str) -> Self {
+        let mut name = blake3::hash(directory.as_bytes()).to_hex().to_string();
+        name.truncate(8);
+        let pseudonym = format!("phantom-frame-{name}");
+        let value = HeaderValue::from_str(&format!("1.1 {pseudonym}"));
+        Self {
+            value: value.unwrap_or(HeaderValue::from_static("1.1 phantom-frame")),
+            pseudonym,
+        }
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        list_values(headers, &header::VIA)
+            .filter_map(|element| element.split_ascii_whitespace().nth(1))
+            .any(|name| name == self.pseudonym)
+    }
+}
+
+impl Engine {
+    /// Answers a request, and says in the response, the statistics and the log how.
+    async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (mut response, verdict) = Arc::clone(&self).answer(request).await;
+        // What the backend spoke says nothing about what we speak.
+        *response.version_mut() = http::Version::HTTP_11;
+        verdict.write_to(response.headers_mut());
+        self.tally.count(&verdict);
+        tracing::debug!(
+            %method,
+            path,
+            outcome = verdict.outcome.as_str(),
+            reason = verdict.reason.map(Reason::as_str),
+            status = response.status().as_u16(),
+            ms = started.elapsed().as_millis(),
+            "request"
+        );
+        response
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Body>) -> (Response<Body>, Verdict) {
+        let target = match Target::of(&request, &self.rules.site) {
+            Ok(target) => target,
+            Err(reason) => return self.refuse(reason, request.method()),
+        };
+        if self.via.is_in(request.headers()) {
+            return self.refuse(Reason::Loop, request.method());
+        }
+        let body = if request.body().is_end_stream() {
+            BodyPresence::Absent
+        } else {
+            BodyPresence::Present
+        };
+        let facts = Facts {
+            method: request.method(),
+            path: &target.path,
+            query: &target.query,
+            headers: request.headers(),
+            body,
+            host: target.standing,
+        };
+        match route(&facts, &self.rules.request) {
+            Route::Refuse(reason) => self.refuse(reason, request.method()),
+            Route::Tunnel => self.tunnel(request, &target).await,
+            Route::Pass(reason) => self.pass(request, &target, reason).await,
+            Route::Lookup(included) => self.look_up(request, target, included).await,
+        }
+    }
+
+    fn refuse(&self, reason: Reason, method: &Method) -> (Response<Body>, Verdict) {
+        (refusal(reason, method), Verdict::refused(reason))
+    }
+}

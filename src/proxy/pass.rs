@@ -1,0 +1,139 @@
+//! Past the cache: requests forwarded as they are, and tunnels.
+
+use axum::body::Body;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri};
+
+use crate::headers::strip_hop_by_hop;
+use crate::outcome::{Outcome, Reason};
+use crate::pattern::KeyPattern;
+use crate::policy::forward::pass_headers;
+use crate::proxy::Engine;
+use crate::proxy::respond::{Verdict, refusal};
+use crate::proxy::target::Target;
+use crate::upstream::UpstreamError;
+use crate::upstream::tunnel::splice;
+
+impl Engine {
+    /// Forwards the request as it is, streaming both ways.
+    pub(super) async fn pass(
+        &self,
+        request: Request<Body>,
+        target: &Target,
+        reason: Reason,
+    ) -> (Response<Body>, Verdict) {
+        let method = request.method().clone();
+        let (mut parts, body) = request.into_parts();
+        self.to_backend(&mut parts, target);
+        match self.upstream.fetch(Request::from_parts(parts, body)).await {
+            // Nobody asked for another protocol.
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.no_answer(Reason::Unreachable, &method)
+            }
+            Ok(mut response) => {
+                strip_hop_by_hop(response.headers_mut());
+                self.after_unsafe(&method, response.status(), target).await;
+                (response, Verdict::pass(reason))
+            }
+            Err(error) => self.failed(&error, &method),
+        }
+    }
+
+    /// Joins client and backend once the backend has agreed; a refusal is an ordinary answer.
+    pub(super) async fn tunnel(
+        &self,
+        mut request: Request<Body>,
+        target: &Target,
+    ) -> (Response<Body>, Verdict) {
+        let method = request.method().clone();
+        let upgrade = request.headers().get(header::UPGRADE).cloned();
+        // A handler in this process upgrades the client's connection itself.
+        let client = (!self.upstream.is_in_process()).then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        self.to_backend(&mut parts, target);
+        if let Some(upgrade) = &upgrade {
+            as_upgrade(&mut parts.headers, upgrade.clone());
+        }
+        let mut response = match self.upstream.fetch(Request::from_parts(parts, body)).await {
+            Ok(response) => response,
+            Err(error) => return self.failed(&error, &method),
+        };
+        let verdict = Verdict {
+            outcome: Outcome::Tunnel,
+            ..Verdict::pass(Reason::Upgrade)
+        };
+        let agreed = response.headers().get(header::UPGRADE).cloned();
+        strip_hop_by_hop(response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(client) = client {
+                let backend = hyper::upgrade::on(&mut response);
+                // Owned by nobody: it ends with either side, or by silence.
+                tokio::spawn(splice(client, backend, self.waits.tunnel));
+                *response.body_mut() = Body::empty();
+            }
+            if let Some(protocol) = agreed.or(upgrade) {
+                as_upgrade(response.headers_mut(), protocol);
+            }
+        }
+        (response, verdict)
+    }
+
+    pub(super) fn failed(&self, error: &UpstreamError, method: &Method) -> (Response<Body>, Verdict) {
+        if error.is_clients_fault() {
+            tracing::debug!(error = %crate::error::chain(error), "a request did not come in whole");
+            return self.refuse(Reason::BadRequest, method);
+        }
+        tracing::warn!(error = %crate::error::chain(error), "the backend gave no answer");
+        self.no_answer(error.reason(), method)
+    }
+
+    pub(super) fn no_answer(&self, reason: Reason, method: &Method) -> (Response<Body>, Verdict) {
+        let verdict = Verdict {
+            outcome: Outcome::Failed,
+            ..Verdict::pass(reason)
+        };
+        (refusal(reason, method), verdict)
+    }
+
+    fn to_backend(&self, parts: &mut Parts, target: &Target) {
+        pass_headers(&mut parts.headers, &target.asker(), &self.via.value);
+        parts.uri = origin_form(&parts.uri);
+        parts.version = http::Version::HTTP_11;
+    }
+
+    /// RFC 9111 §4.4: after an unsafe request that succeeded, what is stored under its path has to be
+    /// validated; a visitor's request never deletes a file.
+    async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target) {
+        // A method that `include_paths` names asks for a page; it changes none.
+        let filters = &self.rules.request.filters;
+        if filters.judge(method.as_str(), &target.path) != Err(Reason::Method) {
+            return;
+        }
+        let succeeded = status.is_success() || status.is_redirection();
+        let (false, true, Some(store)) = (method.is_safe(), succeeded, self.store.clone()) else {
+            return;
+        };
+        if !store.may_write() {
+            return;
+        }
+        let pattern = KeyPattern::path_itself(&target.path);
+        let done = tokio::task::spawn_blocking(move || store.mark(pattern));
+        if done.await.is_err() {
+            tracing::error!("the invalidation after an unsafe request was interrupted");
+        }
+    }
+}
+
+fn as_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
+/// Path and query, byte for byte; an absolute form loses its authority, which `Host` carries.
+pub(super) fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path_and_query) => Uri::from(path_and_query.clone()),
+        None => Uri::from_static("/"),
+    }
+}

@@ -1,0 +1,232 @@
+//! The one parsed target that serves key, log and backend (RFC 9112 §3.2).
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::header::{self, HeaderMap, HeaderName};
+use http::uri::Authority;
+use http::{Request, Version};
+
+use crate::config::check::{SiteRules, normal_host};
+use crate::headers::list_values;
+use crate::outcome::Reason;
+use crate::policy::forward::{Asker, Trust};
+use crate::policy::request::HostStanding;
+
+/// What a request asks for, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) path: Box<str>,
+    pub(crate) query: Box<str>,
+    /// The host as the visitor sent it.
+    pub(crate) own_host: Box<str>,
+    /// The host that a page is kept for: `public_url`'s, or the visitor's in lower case.
+    pub(crate) site_host: Box<str>,
+    /// The scheme under which the visitor sees the site, as far as it can be believed.
+    pub(crate) own_scheme: &'static str,
+    pub(crate) site_scheme: &'static str,
+    pub(crate) standing: HostStanding,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) trust: Trust,
+}
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+impl Target {
+    pub(crate) fn of(request: &Request<Body>, rules: &SiteRules) -> Result<Self, Reason> {
+        let uri = request.uri();
+        // `OPTIONS *` and CONNECT's authority are no paths; no resource of the backend is meant.
+        if !uri.path().starts_with('/') {
+            return Err(Reason::BadRequest);
+        }
+        let peer = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|ConnectInfo(address)| address.ip().to_canonical());
+        let is_trusted = peer.is_some_and(|peer| {
+            rules
+                .trusted_proxies
+                .iter()
+                .any(|network| network.contains(&peer))
+        });
+        let trust = if is_trusted {
+            Trust::Trusted
+        } else {
+            Trust::Stranger
+        };
+        let mut own_host = host(request)?;
+        let mut own_scheme = "http";
+        if is_trusted {
+            if let Some(claimed) = first(request.headers(), &X_FORWARDED_HOST).filter(|host| is_host(host)) {
+                own_host = claimed.to_owned();
+            }
+            if first(request.headers(), &X_FORWARDED_PROTO)
+                .is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
+            {
+                own_scheme = "https";
+            }
+        }
+        let (site_scheme, site_host, standing) = site(&own_host, own_scheme, rules);
+        Ok(Self {
+            path: uri.path().into(),
+            query: uri.query().unwrap_or_default().into(),
+            own_host: own_host.into(),
+            site_host: site_host.into(),
+            own_scheme,
+            site_scheme,
+            standing,
+            peer,
+            trust,
+        })
+    }
+
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker {
+            peer: self.peer,
+            trust: self.trust,
+            scheme: self.own_scheme,
+            host: &self.own_host,
+        }
+    }
+}
+
+/// RFC 9112 §3.2.2: an absolute-form target wins over `Host`. §3.2: none in HTTP/1.1, several, or a
+/// malformed one are a bad request.
+fn host(request: &Request<Body>) -> Result<String, Reason> {
+    let mut lines = request.headers().get_all(header::HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(Reason::BadRequest);
+    }
+    let line = match line {
+        Some(line) => {
+            let host = line.to_str().map_err(|_| Reason::BadRequest)?;
+            if !is_host(host) {
+                return Err(Reason::BadRequest);
+            }
+            Some(host)
+        }
+        None => None,
+    };
+    match (request.uri().authority(), line) {
+        (Some(authority), _) if is_host(authority.as_str()) => Ok(authority.as_str().to_owned()),
+        (Some(_), _) => Err(Reason::BadRequest),
+        (None, Some(host)) => Ok(host.to_owned()),
+        (None, None) if request.version() < Version::HTTP_11 => Ok("localhost".into()),
+        (None, None) => Err(Reason::BadRequest),
+    }
+}
+
+/// RFC 9110 §7.2: `uri-host [ ":" port ]`.
+fn is_host(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let port = text.strip_prefix(authority.host()).unwrap_or("@");
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    !authority.host().is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn site(host: &str, scheme: &'static str, rules: &SiteRules) -> (&'static str, String, HostStanding) {
+    let Some((public_scheme, public_host)) = &rules.public else {
+        return (scheme, normal_host(host, scheme), HostStanding::Ours);
+    };
+    let public_scheme = if public_scheme == "https" { "https" } else { "http" };
+    let lower = host.to_ascii_lowercase();
+    let is_ours = normal_host(&lower, public_scheme) == *public_host || rules.aliases.contains(&lower);
+    let standing = if is_ours {
+        HostStanding::Ours
+    } else {
+        HostStanding::Foreign
+    };
+    (public_scheme, public_host.clone(), standing)
+}
+
+fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    list_values(headers, name).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(public: Option<&str>, trusted: &[&str]) -> SiteRules {
+        SiteRules {
+            public: public.map(|host| ("https".to_owned(), host.to_owned())),
+            aliases: vec!["www.example.com".into()],
+            trusted_proxies: trusted.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    fn target(uri: &str, fields: &[(&str, &str)], rules: &SiteRules) -> Result<Target, Reason> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        let peer: SocketAddr = "10.1.2.3:4".parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Target::of(&request, rules)
+    }
+
+    #[test]
+    fn hosts_that_are_none_are_bad_requests() {
+        let rules = rules(None, &[]);
+        for fields in [
+            &[][..],
+            &[("host", "a"), ("host", "a")],
+            &[("host", "")],
+            &[("host", "a b")],
+            &[("host", "user@a")],
+            &[("host", "a/b")],
+            &[("host", "a:port")],
+        ] {
+            assert_eq!(
+                target("/", fields, &rules).err(),
+                Some(Reason::BadRequest),
+                "{fields:?}"
+            );
+        }
+        assert!(target("*", &[("host", "a")], &rules).is_err());
+    }
+
+    #[test]
+    fn the_absolute_form_wins() {
+        let found = target("http://real.example/x", &[("host", "other")], &rules(None, &[])).unwrap();
+        assert_eq!((&*found.own_host, &*found.path), ("real.example", "/x"));
+    }
+
+    #[test]
+    fn forwarded_host_and_scheme_are_believed_from_trusted_proxies_only() {
+        let fields = [
+            ("host", "inner:80"),
+            ("x-forwarded-host", "Example.com"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let stranger = target("/", &fields, &rules(None, &["192.0.2.0/24"])).unwrap();
+        assert_eq!((&*stranger.site_host, stranger.site_scheme), ("inner", "http"));
+        let trusted = target("/", &fields, &rules(None, &["10.0.0.0/8"])).unwrap();
+        assert_eq!(
+            (&*trusted.site_host, trusted.site_scheme),
+            ("example.com", "https")
+        );
+    }
+
+    #[test]
+    fn with_a_public_url_other_hosts_are_foreign() {
+        let rules = rules(Some("example.com"), &[]);
+        for (host, standing) in [
+            ("example.com", HostStanding::Ours),
+            ("EXAMPLE.com:443", HostStanding::Ours),
+            ("www.example.com", HostStanding::Ours),
+            ("other.com", HostStanding::Foreign),
+            ("example.com:8080", HostStanding::Foreign),
+        ] {
+            let found = target("/", &[("host", host)], &rules).unwrap();
+            assert_eq!(found.standing, standing, "{host}");
+            assert_eq!(&*found.site_host, "example.com");
+        }
+    }
+}

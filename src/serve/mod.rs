@@ -1,0 +1,153 @@
+//! A stored response on the wire: tower-http's file service for the bytes, the stored head on top.
+//!
+//! The file service judges conditions by its own entity tag, which differs on every node, and answers a
+//! malformed range with an error; so conditions and ranges are judged here (`policy::validate`), against
+//! the stored validators, and it is only ever asked for the file or for one good range of it.
+
+use axum::body::Body;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use tower_http::services::ServeFile;
+
+use crate::policy::validate::{Condition, client_condition, range_is_wanted, single_range};
+use crate::snapshot::{BodyFile, Snapshot};
+
+/// The file that was opened is not the one whose seal was checked.
+#[derive(Debug)]
+pub(crate) struct Changed;
+
+/// Fields that a 304 repeats (RFC 9110 §15.4.5).
+const IN_304: [HeaderName; 6] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_LOCATION,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::VARY,
+];
+
+/// Answers `client` from `snapshot`.
+///
+/// # Errors
+/// When the body file is gone or was replaced since it was checked.
+pub(crate) async fn answer(
+    snapshot: &Snapshot,
+    method: &Method,
+    client: &HeaderMap,
+) -> Result<Response<Body>, Changed> {
+    let stored = &snapshot.rendering.head;
+    let head = full_head(stored.status, &stored.headers, snapshot.etag.as_ref());
+    if let Some(response) = not_modified(&head, client) {
+        return Ok(response);
+    }
+    let Some(body) = &snapshot.body else {
+        return Ok(head.map(|()| Body::empty()));
+    };
+    // RFC 9110 §14.2: "a server MUST ignore a Range header field received with a request method that is
+    // unrecognized or for which range handling is not defined"; it is for GET.
+    let range = single_range(client)
+        .filter(|_| stored.status == StatusCode::OK && *method == Method::GET)
+        .filter(|_| range_is_wanted(client, snapshot.etag.as_ref(), &stored.headers))
+        .map(|range| within(range, body.id.size()));
+    let file = open(body, snapshot, method, range.as_ref()).await?;
+    Ok(on_top(head, file))
+}
+
+/// The range as the file service understands it. RFC 9110 §14.1: the unit is matched in any case;
+/// §14.1.1: a suffix longer than the representation is all of it.
+fn within(range: &HeaderValue, length: u64) -> HeaderValue {
+    let Some((_, positions)) = range.to_str().ok().and_then(|text| text.split_once('=')) else {
+        return range.clone();
+    };
+    let positions = positions.trim();
+    let suffix = positions
+        .strip_prefix('-')
+        .and_then(|suffix| suffix.parse::<u64>().ok());
+    let positions = if suffix.is_some_and(|suffix| suffix >= length) {
+        "0-"
+    } else {
+        positions
+    };
+    crate::headers::value(&format!("bytes={positions}")).unwrap_or_else(|| range.clone())
+}
+
+/// Status and fields as they are stored, and the entity tag that stands for them.
+pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&HeaderValue>) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = headers.clone();
+    if let Some(etag) = etag {
+        head.headers_mut().insert(header::ETAG, etag.clone());
+    }
+    head
+}
+
+/// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them.
+pub(crate) fn not_modified(head: &Response<()>, client: &HeaderMap) -> Option<Response<Body>> {
+    let etag = head.headers().get(header::ETAG);
+    let is_unchanged = head.status().is_success()
+        && client_condition(client, etag, head.headers()) == Condition::NotModified;
+    is_unchanged.then(|| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        for name in IN_304 {
+            for value in head.headers().get_all(&name) {
+                response.headers_mut().append(&name, value.clone());
+            }
+        }
+        response
+    })
+}
+
+async fn open(
+    body: &BodyFile,
+    snapshot: &Snapshot,
+    method: &Method,
+    range: Option<&HeaderValue>,
+) -> Result<Response<Body>, Changed> {
+    if !snapshot.is_unchanged().await {
+        return Err(Changed);
+    }
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = if *method == Method::HEAD {
+        Method::HEAD
+    } else {
+        Method::GET
+    };
+    if let Some(range) = range {
+        request.headers_mut().insert(header::RANGE, range.clone());
+    }
+    let response = ServeFile::new(&body.path)
+        .try_call(request)
+        .await
+        .map_err(|_| Changed)?;
+    let tag = response.headers().get(header::ETAG).ok_or(Changed)?;
+    if snapshot.is_of_checked_file(tag).await {
+        Ok(response.map(Body::new))
+    } else {
+        Err(Changed)
+    }
+}
+
+/// The stored head over the file service's: of its fields only those about the bytes stay.
+fn on_top(head: Response<()>, file: Response<Body>) -> Response<Body> {
+    let (mut parts, ()) = head.into_parts();
+    let (file, body) = file.into_parts();
+    if file.status != StatusCode::OK {
+        parts.status = file.status;
+    }
+    if file.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        // The fields describe the page, not this answer.
+        parts.headers.remove(header::CONTENT_TYPE);
+    }
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ACCEPT_RANGES,
+    ] {
+        if let Some(value) = file.headers.get(&name) {
+            parts.headers.insert(name, value.clone());
+        }
+    }
+    Response::from_parts(parts, body)
+}
