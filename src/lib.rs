@@ -3,6 +3,8 @@
 mod clock;
 pub mod config;
 pub mod control;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod error;
 mod flight;
 mod fsops;
