@@ -1,2 +1,19 @@
 //! The command-line server.
-fn main() {}
+
+mod args;
+mod cmd;
+mod logging;
+mod output;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use args::Invocation;
+
+fn main() -> ExitCode {
+    let result = match args::parse() {
+        Invocation::Serve(serve) => cmd::serve::run(serve),
+        Invocation::Demo(demo) => cmd::demo::run(demo),
+    };
+    result.unwrap_or_else(|error| output::report(&error))
+}

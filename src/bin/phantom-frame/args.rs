@@ -1,0 +1,164 @@
+//! The command line, made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use phantom_frame::config::{Key, Sources, keys};
+
+const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
+
+const AFTER_HELP: &str = "\
+Every setting of the configuration file also has an environment variable:
+proxy_port is PHANTOM_FRAME_PROXY_PORT, and so on; commas separate lists there.
+A flag beats a variable, which beats the file. A token for the control server
+comes from control_auth_file, from the file, or from PHANTOM_FRAME_CONTROL_AUTH.
+
+Exit codes: 0 stopped as asked; 1 failed; 2 the configuration or the command
+line cannot be used; 130 and 143 stopped at once by a second signal.";
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    Serve(Serve),
+    Demo(Demo),
+}
+
+/// `serve`
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) sources: Sources,
+    pub(crate) print_config: bool,
+}
+
+/// `demo`
+#[derive(Debug)]
+pub(crate) struct Demo {
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) port: u16,
+}
+
+/// Reads the command line; ends the process for `--help`, `--version` and what is not understood.
+pub(crate) fn parse() -> Invocation {
+    let matches = command().get_matches();
+    match matches.subcommand() {
+        Some(("demo", demo)) => Invocation::Demo(Demo {
+            dir: demo.get_one("dir").cloned(),
+            port: demo.get_one("port").copied().unwrap_or(0),
+        }),
+        Some((_, serve)) => Invocation::Serve(serve_of(serve)),
+        None => Invocation::Serve(serve_of(&matches)),
+    }
+}
+
+/// The names of the commands, for a hint.
+pub(crate) fn names() -> Vec<String> {
+    command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect()
+}
+
+fn serve_of(matches: &ArgMatches) -> Serve {
+    let mut sources = Sources::default().with_env(std::env::vars_os());
+    let config: Option<PathBuf> = matches.get_one("config").cloned();
+    if let Some(path) = &config {
+        sources = sources.with_file(path);
+    }
+    for (key, _) in flags() {
+        if let Some(values) = matches.get_many::<String>(key.name()) {
+            sources = sources.with_flag(key.name(), values.cloned().collect());
+        }
+    }
+    Serve {
+        config,
+        sources,
+        print_config: matches.get_flag("print-config"),
+    }
+}
+
+fn flags() -> impl Iterator<Item = (&'static Key, &'static str)> {
+    keys().iter().filter_map(|key| Some((key, key.flag()?)))
+}
+
+fn command() -> Command {
+    let demo = Command::new("demo")
+        .about("Try it: an embedded site behind the proxy, on this machine alone")
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("PATH")
+                .value_parser(value_parser!(PathBuf))
+                .help("Where the snapshots go, and stay [default: a temporary directory]"),
+        )
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .value_name("PORT")
+                .value_parser(value_parser!(u16))
+                .help("The port [default: a free one]"),
+        );
+    let serve = Command::new("serve").about("Serve a site; what `phantom-frame` alone does, too");
+    with_settings(Command::new("phantom-frame"))
+        .about(ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .styles(Styles::styled())
+        .max_term_width(80)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(with_settings(serve))
+        .subcommand(demo)
+}
+
+fn with_settings(command: Command) -> Command {
+    let command = command
+        .after_help(AFTER_HELP)
+        .arg(
+            Arg::new("config")
+                .value_name("CONFIG")
+                .value_parser(value_parser!(PathBuf))
+                .help("The configuration file (TOML); without one, the defaults"),
+        )
+        .arg(
+            Arg::new("print-config")
+                .long("print-config")
+                .action(ArgAction::SetTrue)
+                .help("Print the settings in force and where each comes from, and end"),
+        );
+    flags().fold(command, |command, (key, flag)| command.arg(setting(key, flag)))
+}
+
+fn setting(key: &'static Key, flag: &'static str) -> Arg {
+    let help = match key.default_value() {
+        _ if key.is_list() => format!("{} (repeatable)", key.help()),
+        Some(default) if !key.is_switch() => format!("{} [default: {default}]", key.help()),
+        _ => key.help().to_owned(),
+    };
+    let arg = Arg::new(key.name())
+        .long(flag)
+        .aliases(key.flag_alias())
+        .value_name(key.value_name())
+        .help(help)
+        .help_heading(key.group());
+    if key.is_list() {
+        arg.action(ArgAction::Append)
+    } else if key.is_switch() {
+        arg.num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .overrides_with(key.name())
+    } else {
+        arg.overrides_with(key.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

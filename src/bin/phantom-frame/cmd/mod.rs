@@ -1,0 +1,32 @@
+//! One file per command.
+
+pub(crate) mod demo;
+mod run;
+pub(crate) mod serve;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::runtime::Builder;
+
+/// How a command came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    AsAsked,
+    /// By a second signal, with its exit code.
+    Forced(u8),
+}
+
+/// Runs a command's async part; whatever still blocks a thread after it does not hold up the exit.
+fn block_on(command: impl Future<Output = anyhow::Result<Ended>>) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    Ok(match ended? {
+        Ended::AsAsked => ExitCode::SUCCESS,
+        Ended::Forced(code) => ExitCode::from(code),
+    })
+}

@@ -1,0 +1,205 @@
+//! The server's life: put together, announced, run, drained.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
+use phantom_frame::control::{ControlOptions, create_control_router_with};
+use phantom_frame::server::{Server, ServerLimits};
+use phantom_frame::{CreateProxyConfig, Error, Proxy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::Ended;
+use crate::output::{Banner, CannotListen};
+use crate::shutdown::Shutdown;
+
+/// How long the backend may take to be found alive, and the snapshots to be counted.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until a signal comes, finishes what is in flight, and cuts what outlasts `shutdown_timeout`.
+pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
+    let settings = loaded.settings();
+    let stop = Shutdown::listen().context("cannot listen for signals")?;
+    let blame = |error: Error| loaded.blame(error);
+    let proxy = Proxy::new(CreateProxyConfig::from(settings.proxy.clone())).map_err(blame)?;
+    let visitors = listen(loaded, "proxy_port", settings.proxy_bind, settings.proxy_port).await?;
+    let control = listen(
+        loaded,
+        "control_port",
+        settings.control_bind,
+        settings.control_port,
+    )
+    .await?;
+    #[cfg(feature = "watch")]
+    let _watcher =
+        phantom_frame::watch::ContentWatcher::start(&settings.watch, &settings.base_dir, proxy.trigger())
+            .map_err(blame)?;
+    #[cfg(not(feature = "watch"))]
+    if !settings.watch.is_empty() {
+        return Err(loaded
+            .refuse(
+                "watch",
+                "this phantom-frame was built without the feature `watch`",
+            )
+            .into());
+    }
+
+    let addresses = (visitors.local_addr()?, control.local_addr()?);
+    let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy));
+    let visitors = Server::new(visitors, proxy.router(), limits(settings));
+    let control = Server::new(control, control_app, limits(settings));
+
+    let work = async {
+        tokio::join!(
+            visitors.run(stop.requested()),
+            control.run(stop.requested()),
+            announce(settings, addresses, &proxy),
+            warn_without_backend(&settings.proxy.proxy_url),
+        );
+        proxy.shut_down(settings.shutdown_timeout).await;
+    };
+    let cut = async {
+        stop.requested().await;
+        tracing::info!("stopping: finishing what is in flight");
+        tokio::time::sleep(settings.shutdown_timeout).await;
+    };
+    // The servers and the proxy stop by themselves before that.
+    let (work, cut) = (pin!(work), pin!(cut));
+    tokio::select! {
+        // A signal is heard, and said, before the servers have drained.
+        biased;
+        code = stop.forced() => Ok(Ended::Forced(code)),
+        () = cut => {
+            tracing::warn!("stopped after shutdown_timeout; what was still in flight is cut");
+            Ok(Ended::AsAsked)
+        }
+        () = work => Ok(Ended::AsAsked),
+    }
+}
+
+fn control_options(settings: &ServerSettings, proxy: &Proxy) -> ControlOptions {
+    let proxy = proxy.clone();
+    let mut options = ControlOptions::default();
+    options.token = settings
+        .control_auth
+        .as_ref()
+        .map(|token| token.expose().to_owned());
+    options.ready = Arc::new(move || proxy.is_ready());
+    options
+}
+
+fn limits(settings: &ServerSettings) -> ServerLimits {
+    let mut limits = ServerLimits::default();
+    limits.header_timeout = settings.header_timeout;
+    limits.write_timeout = settings.proxy.body_timeout;
+    limits.max_head = usize::try_from(settings.max_head).unwrap_or(usize::MAX);
+    limits.max_connections = settings.max_connections;
+    limits.shutdown_timeout = settings.shutdown_timeout;
+    limits
+}
+
+/// Says once that everything is there. Clients are served meanwhile.
+async fn announce(settings: &ServerSettings, addresses: (SocketAddr, SocketAddr), proxy: &Proxy) {
+    let counted = async {
+        while !proxy.is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        proxy.snapshot_count()
+    };
+    let snapshots = timeout(PATIENCE, counted).await.ok();
+    let banner = Banner {
+        address: format!("http://{}", addresses.0),
+        backend: &settings.proxy.proxy_url,
+        directory: shown(&settings.proxy.snapshot_dir),
+        snapshots: snapshots.map(|count| count as u64),
+        control: format!("http://{}", addresses.1),
+    };
+    match settings.log_format {
+        LogFormat::Text => banner.print(),
+        LogFormat::Json => banner.log(),
+    }
+}
+
+/// A relative path as one that can be told from a word.
+fn shown(path: &Path) -> String {
+    match path.is_absolute() || path.starts_with(".") || path.starts_with("..") {
+        true => path.display().to_string(),
+        false => format!("./{}", path.display()),
+    }
+}
+
+/// A backend that is down is said once, and is no reason not to start.
+async fn warn_without_backend(url: &str) {
+    let Ok(uri) = url.parse::<http::Uri>() else {
+        return;
+    };
+    let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
+    let default_port = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let address = (host, uri.port_u16().unwrap_or(default_port));
+    let why = match timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    tracing::warn!("the backend {url} cannot be reached: {why}; until it can, only stored pages are served");
+}
+
+async fn listen(
+    loaded: &Loaded,
+    key: &'static str,
+    address: IpAddr,
+    port: u16,
+) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(address, port);
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = hint(loaded, key, port, &error);
+        anyhow::Error::from(error).context(CannotListen { address, hint })
+    })
+}
+
+/// The setting that would help, and what else may be behind it.
+fn hint(loaded: &Loaded, key: &str, port: u16, error: &io::Error) -> String {
+    let (flag, bind, bind_flag) = match key {
+        "proxy_port" => ("--port", "proxy_bind", "--bind"),
+        _ => ("--control-port", "control_bind", "--control-bind"),
+    };
+    let with = |key: &str, flag: &str| match loaded.place(key) {
+        Some(place) => format!("`{key}` ({place}) or `{flag}`"),
+        None => format!("`{key}` or `{flag}`"),
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let others = match (key, port) {
+                ("proxy_port", 3000) => {
+                    "; 3000 is also the default of many backends (Next, Nuxt, Rails): if yours is there, \
+                     give phantom-frame another port and say `--backend http://localhost:3000`"
+                }
+                ("proxy_port", 8000 | 8080 | 5173 | 4321 | 1313) => {
+                    "; many backends use this one by default: is it yours that listens there?"
+                }
+                ("control_port", 17809) => "; does another phantom-frame run on this machine?",
+                _ => "",
+            };
+            format!("choose another port with {}{others}", with(key, flag))
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); choose another with {}",
+            with(key, flag)
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no such address; choose another with {}",
+            with(bind, bind_flag)
+        ),
+        _ => format!("address and port are set with `{bind}` and `{key}`"),
+    }
+}

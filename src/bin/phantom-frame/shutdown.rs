@@ -1,0 +1,63 @@
+//! SIGTERM and SIGINT: the first one asks for an end, the second one is the end.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Draining,
+    Forced(u8),
+}
+
+/// Tells when to stop. Clones hear the same signals.
+#[derive(Debug, Clone)]
+pub(crate) struct Shutdown {
+    stage: watch::Receiver<Stage>,
+}
+
+impl Shutdown {
+    /// Listens for signals until the process ends.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let interrupts = signal(SignalKind::interrupt())?;
+        let terminations = signal(SignalKind::terminate())?;
+        let (tell, stage) = watch::channel(Stage::Running);
+        // Ends with the runtime: a signal may come at any time.
+        tokio::spawn(hear(interrupts, terminations, tell));
+        Ok(Self { stage })
+    }
+
+    /// Ready when an end was asked for.
+    pub(crate) fn requested(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stage = self.stage.clone();
+        async move {
+            // The sender lives as long as the runtime.
+            let _ = stage.wait_for(|stage| *stage != Stage::Running).await;
+        }
+    }
+
+    /// Ready at the second signal, with the exit code that it stands for.
+    pub(crate) async fn forced(&self) -> u8 {
+        let mut stage = self.stage.clone();
+        let forced = stage.wait_for(|stage| matches!(stage, Stage::Forced(_))).await;
+        match forced.map(|stage| *stage) {
+            Ok(Stage::Forced(code)) => code,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+async fn hear(mut interrupts: Signal, mut terminations: Signal, tell: watch::Sender<Stage>) {
+    loop {
+        let code = tokio::select! {
+            _ = interrupts.recv() => 130,
+            _ = terminations.recv() => 143,
+        };
+        tell.send_modify(|stage| {
+            *stage = match *stage {
+                Stage::Running => Stage::Draining,
+                Stage::Draining | Stage::Forced(_) => Stage::Forced(code),
+            };
+        });
+    }
+}
