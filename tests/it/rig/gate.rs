@@ -1,0 +1,85 @@
+//! A gate that a test opens: what waits at it goes on then, and the test can wait until somebody
+//! stands there. And the deadlines that every wait of the rig has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// No wait of a test is longer than this; a correct proxy never comes near it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Waits for `future`, and fails with `what` if it does not come.
+#[track_caller]
+pub(crate) fn within<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(DEADLINE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("waited {DEADLINE:?} for {what} (at {caller})"),
+        }
+    }
+}
+
+/// Asks `question` again and again until it answers something, and fails with `what` after two
+/// seconds. For what another thread or the kernel does in its own time, and nothing announces.
+#[track_caller]
+pub(crate) fn eventually<T, F>(what: &str, mut question: F) -> impl Future<Output = T>
+where
+    F: AsyncFnMut() -> Option<T>,
+{
+    let caller = std::panic::Location::caller();
+    let what = what.to_owned();
+    async move {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        loop {
+            if let Some(answer) = question().await {
+                return answer;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "did not become true within two seconds: {what} (at {caller})"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Closed until it is opened; then open for good. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    open: Arc<watch::Sender<bool>>,
+    arrived: Arc<watch::Sender<usize>>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: Arc::new(watch::Sender::new(false)),
+            arrived: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Stands at the gate until it is open. Without a deadline: the test that holds the gate has one.
+    pub(crate) async fn pass(&self) {
+        self.arrived.send_modify(|count| *count += 1);
+        let mut open = self.open.subscribe();
+        let opened = open.wait_for(|open| *open).await;
+        assert!(opened.is_ok(), "a gate went away");
+    }
+
+    /// Waits until `count` have come to the gate, those included that have gone through.
+    pub(crate) async fn arrivals(&self, count: usize) {
+        let mut arrived = self.arrived.subscribe();
+        let came = within(
+            &format!("{count} arrivals at a gate"),
+            arrived.wait_for(|came| *came >= count),
+        )
+        .await;
+        assert!(came.is_ok(), "a gate went away");
+    }
+}
