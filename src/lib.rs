@@ -76,3 +76,8 @@ pub fn create_proxy_for(router: axum::Router, config: CreateProxyConfig) -> (axu
         trigger,
     )
 }
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
