@@ -265,12 +265,15 @@ async fn an_invalidation_whose_process_died_at_once_outlives_it() {
         .collect();
     let journal = proxy.dir().join(".phantom/invalidations");
     proxy.clock().advance(5);
+    // Files that would not go keep the journal as it is when the call returns.
+    proxy.faults().fail_all("unlink", std::io::ErrorKind::Other);
     proxy.trigger().trigger_by_key_match("/a");
     let noted = std::fs::read(&journal).expect("the journal, written when the call returns");
     assert!(
         !noted.is_empty(),
         "the invalidation should be noted when the call returns"
     );
+    proxy.faults().mend();
     proxy.stop().await;
 
     // As if the process had died before it removed a file.
