@@ -13,7 +13,7 @@ use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
-use super::read::{Lookup, own_line};
+use super::read::Lookup;
 
 impl Store {
     /// Enters what was found on disk in the index, unless it was invalidated meanwhile.
@@ -65,16 +65,7 @@ impl Store {
             is_rendering: true,
         };
         if standing.is_none() {
-            let entry = match known {
-                Some(entry) if entry.names == *names => (*entry).clone(),
-                _ => KeyEntry {
-                    hash: key.hash,
-                    key: key.text.as_ref().into(),
-                    own: own_line(key, &snapshot.own),
-                    names: Arc::clone(names),
-                    variants: Vec::new(),
-                },
-            };
+            let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own);
             self.index.insert(entry.with_variant(variant));
         }
         drop(ledger);

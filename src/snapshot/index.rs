@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use crate::fsops::FileId;
 use crate::head::{Generated, VariantId};
-use crate::key::KeyHash;
+use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
 /// A key and its variants. Replaced as a whole, never changed.
@@ -38,6 +38,21 @@ pub(crate) struct VariantEntry {
 }
 
 impl KeyEntry {
+    /// What the index knows of `key`, if its variants are selected by `names`; else an entry that they
+    /// are yet to be entered in. `own` is the snapshot's own line.
+    pub(crate) fn of(known: Option<&Self>, key: &Key, names: &[HeaderName], own: &str) -> Self {
+        match known {
+            Some(entry) if *entry.names == *names => entry.clone(),
+            _ => Self {
+                hash: key.hash,
+                key: Arc::from(&*key.text),
+                own: (key.line() != own).then(|| own.into()),
+                names: names.into(),
+                variants: Vec::new(),
+            },
+        }
+    }
+
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject {
             line: crate::key::line_of(&self.key),

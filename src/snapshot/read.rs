@@ -307,11 +307,6 @@ impl Store {
     }
 }
 
-/// The snapshot's own line for patterns, where line 1 of the key is another.
-pub(super) fn own_line(key: &Key, own: &str) -> Option<Box<str>> {
-    (key.line() != own).then(|| own.into())
-}
-
 /// When the response was generated, by the sidecar's time.
 pub(super) fn generated(rendering: &Rendering, sidecar: &FileId) -> Generated {
     let (seconds, nanos) = sidecar.modified();

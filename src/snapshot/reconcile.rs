@@ -17,7 +17,7 @@ use super::Store;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{FileKind, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::Fate;
-use super::read::{generated, own_line};
+use super::read::generated;
 
 /// When a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,17 +274,7 @@ impl Store {
         if known.as_ref().and_then(|entry| entry.variant(variant.id)) == Some(&variant) {
             return Entered::Known;
         }
-        let names = sidecar.variant.names();
-        let entry = match known {
-            Some(entry) if *entry.names == *names => (*entry).clone(),
-            _ => KeyEntry {
-                hash: key.hash,
-                key: Arc::from(&*key.text),
-                own: own_line(key, &sidecar.own_line()),
-                names: names.into(),
-                variants: Vec::new(),
-            },
-        };
+        let entry = KeyEntry::of(known.as_deref(), key, &sidecar.variant.names(), &own);
         self.index.insert(entry.with_variant(variant));
         self.parsed.remove(&(key.hash, variant.id));
         Entered::New

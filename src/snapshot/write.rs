@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard};
+use std::sync::MutexGuard;
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -18,7 +18,7 @@ use super::Store;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{Stem, extension};
 use super::ledger::{Fate, Ledger};
-use super::read::{generated, own_line};
+use super::read::generated;
 
 /// A body on its way to disk: a temporary file, sealed as it grows.
 pub(crate) struct BodyWriter {
@@ -168,16 +168,8 @@ impl Store {
         let admit = |place: Placing<'_>| {
             let _ledger = self.admitting(candidate.epoch, subject)?;
             let sidecar = place()?;
-            let mut entry = match self.index.get(&key.hash) {
-                Some(entry) if *entry.names == *names => (*entry).clone(),
-                _ => KeyEntry {
-                    hash: key.hash,
-                    key: Arc::from(&*key.text),
-                    own: own_line(key, &own),
-                    names: names.as_slice().into(),
-                    variants: Vec::new(),
-                },
-            };
+            let known = self.index.get(&key.hash);
+            let mut entry = KeyEntry::of(known.as_deref(), key, &names, &own);
             // Known from the start, so that the watcher does not take it for another program's.
             if let Some(sidecar) = placeholder {
                 entry = entry.with_variant(VariantEntry {
@@ -277,19 +269,14 @@ impl Store {
         let ledger = self.admitting(candidate.epoch, subject)?;
         self.fs.persist(file, &path)?;
         let sidecar = self.fs.stat(&path)?;
-        self.index.insert(KeyEntry {
-            hash: key.hash,
-            key: Arc::from(&*key.text),
-            own: own_line(key, &base.own_line()),
-            names: base.variant.names().into(),
-            variants: vec![VariantEntry {
-                id: None,
-                digest: base.variant.digest(),
-                generated: clock.unwrap_or(Generated::Unmarked),
-                sidecar,
-                is_rendering: base.rendering.is_some(),
-            }],
-        });
+        let entry = KeyEntry::of(None, key, &base.variant.names(), &own);
+        self.index.insert(entry.with_variant(VariantEntry {
+            id: None,
+            digest: base.variant.digest(),
+            generated: clock.unwrap_or(Generated::Unmarked),
+            sidecar,
+            is_rendering: base.rendering.is_some(),
+        }));
         drop(ledger);
         self.parsed.remove(&(key.hash, None));
         Ok(())

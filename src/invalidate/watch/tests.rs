@@ -290,7 +290,7 @@ fn a_flood_becomes_a_rescan() {
     let signals = Signals::new("/root".into(), Arc::new(|_: &Path| false));
     for n in 0..70_000 {
         let event = notify::Event::new(EventKind::Create(CreateKind::File));
-        signals.take_in(Ok(event.add_path(format!("/root/{n}").into())));
+        signals.take_in(Ok(event.add_path(format!("/watched/{n}").into())));
     }
     let event::Woken::Pending(pending) = signals.wait(Duration::ZERO, &PACE) else {
         panic!("nothing is pending");
