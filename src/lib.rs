@@ -23,7 +23,7 @@ mod throttle;
 mod upstream;
 
 pub use clock::Clock;
-pub use config::{CreateProxyConfig, Durability, RequestInfo, Settings, Ttl};
+pub use config::{CreateProxyConfig, Durability, FillMode, RequestInfo, Settings, Ttl};
 pub use control::create_control_router;
 pub use error::{Error, ErrorKind};
 pub use invalidate::{RefreshError, RefreshMessage, RefreshMode, RefreshTrigger, Refreshed};

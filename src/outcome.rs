@@ -140,6 +140,8 @@ reasons! {
     ContentType = "content-type", UriMiss, "nothing: event streams, multipart and gRPC are passed through";
     /// A Content-Security-Policy with a nonce.
     Nonce = "nonce", UriMiss, "the page's Content-Security-Policy carries a nonce, which must not be repeated; use hashes instead";
+    /// HTML with a form field that holds a CSRF token.
+    CsrfField = "csrf-field", UriMiss, "the page's HTML carries a CSRF token, which must not be shared; load the token with a request of its own";
     /// A redirect to the request's own URL.
     SelfRedirect = "self-redirect", UriMiss, "the backend redirects the page to itself; set `public_url` so that it sees the right scheme and host";
     /// Not a complete final response: 206, 304 or the like, unasked.
@@ -150,6 +152,10 @@ reasons! {
     TooLarge = "too-large", UriMiss, "raise `max_body`";
     /// More variants than `max_variants`.
     Variants = "variants", VaryMiss, "raise `max_variants`, or let the backend vary by less";
+    /// No room under `disk_limit` for a body that is being fetched.
+    DiskLimit = "disk-limit", UriMiss, "raise `disk_limit`, or lower `max_body` or `max_fills`";
+    /// Pages of `max_hosts` other hosts are stored.
+    Hosts = "hosts", Bypass, "set `public_url`, so that the host is no part of the key; or raise `max_hosts`";
     /// The backend broke off.
     Incomplete = "incomplete", UriMiss, "the backend ended the body too soon; see its log";
     /// An invalidation came while the page was being fetched.

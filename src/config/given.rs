@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::server::{LogFormat, Secret, ServerSettings};
-use super::{Durability, Ttl, units};
+use super::{Durability, FillMode, Ttl, units};
 
 type At<T> = fn(&mut ServerSettings) -> &mut T;
 
@@ -30,6 +30,7 @@ pub(crate) enum Field {
     Ttl(At<Ttl>),
     Durability(At<Durability>),
     LogFormat(At<LogFormat>),
+    Fill(At<FillMode>),
     List(At<Vec<String>>),
     OptionalList(At<Option<Vec<String>>>),
 }
@@ -169,6 +170,11 @@ const DURABILITIES: [(&str, Durability); 3] = [
     ("full", Durability::Full),
 ];
 
+const FILL_MODES: [(&str, FillMode); 2] = [
+    ("canonical", FillMode::Canonical),
+    ("transparent", FillMode::Transparent),
+];
+
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 impl Field {
@@ -215,6 +221,9 @@ impl Field {
                 *at(settings) = given.one_of("\"none\", \"data\" or \"full\"", &DURABILITIES)?;
             }
             Self::LogFormat(at) => *at(settings) = given.one_of("\"text\" or \"json\"", &LOG_FORMATS)?,
+            Self::Fill(at) => {
+                *at(settings) = given.one_of("\"canonical\" or \"transparent\"", &FILL_MODES)?;
+            }
             Self::List(at) => *at(settings) = given.list()?,
             Self::OptionalList(at) => *at(settings) = Some(given.list()?),
         }
@@ -242,6 +251,7 @@ impl Field {
             },
             Self::Durability(at) => name_of(&DURABILITIES, *at(settings)),
             Self::LogFormat(at) => name_of(&LOG_FORMATS, *at(settings)),
+            Self::Fill(at) => name_of(&FILL_MODES, *at(settings)),
             Self::List(at) => at(settings).clone().into(),
             Self::OptionalList(at) => at(settings).clone()?.into(),
         })

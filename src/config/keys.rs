@@ -64,6 +64,7 @@ impl Key {
             Field::Ttl(_) => "DURATION|forever",
             Field::Durability(_) => "none|data|full",
             Field::LogFormat(_) => "text|json",
+            Field::Fill(_) => "canonical|transparent",
             Field::List(_) | Field::OptionalList(_) if self.name.ends_with("_paths") => "PATTERN",
             Field::List(_) | Field::OptionalList(_) => "LIST",
         }
@@ -144,7 +145,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 46] = [
+static KEYS: [Key; 55] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -186,6 +187,13 @@ static KEYS: [Key; 46] = [
         .flag_named("default-ttl"),
     key(LONG, "not_found_ttl", Field::Duration(|s| &mut s.proxy.not_found_ttl), "How long a 404 or 410 is remembered, in memory"),
     key(LONG, "pass_ttl", Field::Duration(|s| &mut s.proxy.pass_ttl), "How long it is remembered that a page cannot be stored"),
+    key(LONG, "invalidate_after_unsafe", Field::Switch(|s| &mut s.proxy.invalidate_after_unsafe), "After a POST and its like, validate what is stored under that path"),
+    key(WHO, "fill", Field::Fill(|s| &mut s.proxy.fill), "What a fetch for the cache carries of the request: nothing that is not named, or all but identity")
+        .flag_named("fill"),
+    key(WHO, "fill_accept", Field::Text(|s| &mut s.proxy.fill_accept), "The Accept of a canonical fill"),
+    key(WHO, "fill_user_agent", Field::Text(|s| &mut s.proxy.fill_user_agent), "The User-Agent of a canonical fill"),
+    key(WHO, "unkeyed_headers", Field::List(|s| &mut s.proxy.unkeyed_headers), "Request fields that go along on a fill and change nothing, such as trace identifiers"),
+    key(WHO, "languages", Field::List(|s| &mut s.proxy.languages), "The site's languages; Accept-Language is matched to one of them"),
     key(WHO, "key_headers", Field::List(|s| &mut s.proxy.key_headers), "Request fields that make another page"),
     key(WHO, "key_cookies", Field::List(|s| &mut s.proxy.key_cookies), "Cookies that make another page"),
     key(WHO, "ignore_query", Field::List(|s| &mut s.proxy.ignore_query), "Query parameters that change nothing, such as \"utm_*\""),
@@ -194,6 +202,11 @@ static KEYS: [Key; 46] = [
     key(WHO, "bypass_cookies", Field::OptionalList(|s| &mut s.proxy.bypass_cookies), "The only cookies that say who asks; unset: all that are left"),
     key(WHO, "bypass_headers", Field::List(|s| &mut s.proxy.bypass_headers), "Request fields that say who asks, beside the built-in ones"),
     key(WHO, "bypass_query", Field::List(|s| &mut s.proxy.bypass_query), "Query parameters that open something, beside the built-in ones"),
+    key(LIMIT, "disk_limit", Field::Size(|s| &mut s.proxy.disk_limit), "How much disk the snapshots may take; 0 is no limit")
+        .flag_named("disk-limit"),
+    key(LIMIT, "max_snapshots", Field::Count(|s| &mut s.proxy.max_snapshots), "How many pages may be stored; 0 is no limit")
+        .flag_named("max-snapshots"),
+    key(LIMIT, "max_hosts", Field::Count(|s| &mut s.proxy.max_hosts), "How many hosts pages are kept for while public_url is not set"),
     key(LIMIT, "max_body", Field::Size(|s| &mut s.proxy.max_body), "The largest body that is stored")
         .flag_named("max-body"),
     key(LIMIT, "max_variants", Field::Count(|s| &mut s.proxy.max_variants), "How many variants (Vary) a page may have"),

@@ -48,6 +48,16 @@ pub enum Durability {
     Full,
 }
 
+/// What a fetch that may be stored carries of the request that caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FillMode {
+    /// Fixed values and named inputs: the page of nobody, whoever came first.
+    #[default]
+    Canonical,
+    /// The client's end-to-end fields, identity excepted, as a plain RFC 9111 cache does.
+    Transparent,
+}
+
 /// Everything that a proxy can be told. Field names are the keys of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,6 +99,20 @@ pub struct Settings {
     pub not_found_ttl: Duration,
     /// How long a page that cannot be stored is remembered as such. Default 120 s; zero turns it off.
     pub pass_ttl: Duration,
+    /// Whether an unsafe request that succeeded has what is stored under its path validated before it is
+    /// used again (RFC 9111 §4.4). Default true.
+    pub invalidate_after_unsafe: bool,
+    /// What a fill carries of the request that caused it. Default `canonical`.
+    pub fill: FillMode,
+    /// The `Accept` of a canonical fill. Default: a browser's for a page.
+    pub fill_accept: String,
+    /// The `User-Agent` of a canonical fill. Default: a browser's without a version.
+    pub fill_user_agent: String,
+    /// Request fields that go along on a fill and change nothing (trace identifiers). Default none.
+    pub unkeyed_headers: Vec<String>,
+    /// The languages that the site has: `Accept-Language` is matched to one of them before it is
+    /// compared or sent. Default none: it is sent with its languages in order.
+    pub languages: Vec<String>,
     /// Request fields that change the page: part of the key, sent on fills. Default none.
     pub key_headers: Vec<String>,
     /// Cookies that change the page: part of the key, sent on fills. Default none.
@@ -112,6 +136,13 @@ pub struct Settings {
     /// Fields in `Vary` that are not looked at. Default `["User-Agent"]`.
     pub vary_ignore: Vec<String>,
 
+    /// How much disk the snapshots may take, in bytes; those that are asked for least go first. Default
+    /// 10 GiB; 0 is no limit.
+    pub disk_limit: u64,
+    /// How many pages may be stored, variants included. Default 1,000,000; 0 is no limit.
+    pub max_snapshots: usize,
+    /// How many hosts pages are kept for while no `public_url` is set. Default 100.
+    pub max_hosts: usize,
     /// The largest body that is stored, in bytes. Default 64 MiB.
     pub max_body: u64,
     /// How many variants (`Vary`) one key may have. Default 16.
@@ -150,6 +181,12 @@ impl Default for Settings {
             default_ttl: Ttl::Forever,
             not_found_ttl: Duration::from_secs(60),
             pass_ttl: Duration::from_secs(120),
+            invalidate_after_unsafe: true,
+            fill: FillMode::default(),
+            fill_accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8".into(),
+            fill_user_agent: "Mozilla/5.0 (compatible; phantom-frame)".into(),
+            unkeyed_headers: Vec::new(),
+            languages: Vec::new(),
             key_headers: Vec::new(),
             key_cookies: Vec::new(),
             ignore_query: Vec::new(),
@@ -160,6 +197,9 @@ impl Default for Settings {
             ignore_set_cookies: Vec::new(),
             volatile_headers: Vec::new(),
             vary_ignore: vec!["User-Agent".into()],
+            disk_limit: 10 << 30,
+            max_snapshots: 1_000_000,
+            max_hosts: 100,
             max_body: 64 << 20,
             max_variants: 16,
             max_fills: 256,

@@ -1,0 +1,1 @@
+//! Snapshot directories that somebody prepared.

@@ -1,0 +1,1 @@
+//! Error answers for documents and for other requests are kept apart.

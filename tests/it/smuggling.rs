@@ -1,0 +1,1 @@
+//! Every disguise of length and line end: the backend's view of each accepted request is unambiguous.

@@ -1,0 +1,1 @@
+//! The control server and the watcher under attack and fault.
