@@ -22,6 +22,7 @@ use crate::fsops::Prefix;
 use crate::head::{StoredHead, VariantKey};
 use crate::outcome::Reason;
 use crate::pattern::Subject;
+use crate::policy::accept::Class;
 
 /// What tells one fill from another: the key, and what is sent beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +41,8 @@ pub(crate) struct FillHead {
     /// The fields by which the answer varies, and what the fill sent of them.
     pub(crate) names: Vec<HeaderName>,
     pub(crate) sent: VariantKey,
+    /// Of a missing page: whom alone the answer is for.
+    pub(crate) class: Option<Class>,
     pub(crate) prefix: Prefix,
 }
 

@@ -82,6 +82,13 @@ impl VariantKey {
     /// The first 64 bits of the hash of names and values.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = blake3::Hasher::new();
+        self.hash_into(&mut hasher);
+        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Names and values; absence is another than an empty value.
+    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
         for (name, value) in &self.0 {
             hasher.update(&(name.as_str().len() as u64).to_le_bytes());
             hasher.update(name.as_str().as_bytes());
@@ -95,8 +102,6 @@ impl VariantKey {
                 }
             }
         }
-        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     pub(crate) fn names(&self) -> Vec<HeaderName> {

@@ -3,6 +3,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::language::Languages;
+
 /// Fields of one connection (RFC 9110 §7.6.1), whatever `Connection` lists.
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
@@ -27,19 +29,53 @@ const NEVER_DROPPED: [HeaderName; 6] = [
 ];
 
 /// Fields that say where a request came from. Those of strangers are dropped and ours put in their place.
-const FORWARDING: [&str; 12] = [
+const FORWARDING: [&str; 26] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
+    "client-ip",
     "x-cluster-client-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-originating-ip",
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "x-appengine-user-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "x-host",
     "x-url-scheme",
     "x-scheme",
     "x-original-host",
     "x-original-url",
+    "x-original-uri",
     "x-rewrite-url",
+    "x-http-host-override",
     "front-end-https",
-    "true-client-ip",
-    "cf-connecting-ip",
+    "x-arr-ssl",
+];
+
+/// End-to-end fields that no fill carries for a client's sake: somebody's identity, what the fill says
+/// itself, and what asks for less than the whole page. None of them is ever an axis.
+const NEVER_ON_A_FILL: [HeaderName; 15] = [
+    header::COOKIE,
+    header::AUTHORIZATION,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::ACCEPT_ENCODING,
+    header::EXPECT,
+    header::VIA,
+    header::TRAILER,
+    header::MAX_FORWARDS,
 ];
 
 /// Response fields that say something about one answer, not about the page: they would make every
@@ -103,6 +139,61 @@ pub(crate) fn is_forwarding(name: &HeaderName) -> bool {
     name.starts_with("x-forwarded") || FORWARDING.contains(&name)
 }
 
+/// Whether a fill may carry the client's field of this name, whoever names it.
+pub(crate) fn is_sendable(name: &HeaderName) -> bool {
+    !NEVER_ON_A_FILL.contains(name) && !is_forwarding(name) && !is_hop_by_hop(name)
+}
+
+/// A field as it goes out on fills: its lines as one (RFC 9110 §5.3), without whitespace around them, and
+/// `Accept-Language` in its normal form.
+pub(crate) fn normal_value(
+    name: &HeaderName,
+    headers: &HeaderMap,
+    languages: &Languages,
+) -> Option<HeaderValue> {
+    let mut lines = headers
+        .get_all(name)
+        .iter()
+        .map(|line| line.as_bytes().trim_ascii());
+    let mut value = lines.next()?.to_vec();
+    for line in lines {
+        value.extend_from_slice(b", ");
+        value.extend_from_slice(line);
+    }
+    if *name == header::ACCEPT_LANGUAGE {
+        value = languages.normal(&String::from_utf8_lossy(&value))?.into_bytes();
+    }
+    HeaderValue::from_bytes(&value).ok()
+}
+
+/// The same as text, for keys and for comparing variants (RFC 9111 §4.1): two values have one text only
+/// if they go out as the same bytes.
+pub(crate) fn normal_text(name: &HeaderName, headers: &HeaderMap, languages: &Languages) -> Option<Box<str>> {
+    let value = normal_value(name, headers, languages)?;
+    let mut text = String::with_capacity(value.len());
+    for byte in value.as_bytes() {
+        match byte {
+            b'\\' => text.push_str("\\\\"),
+            b'\t' | b' '..=b'~' => text.push(char::from(*byte)),
+            other => text.push_str(&other.escape_ascii().to_string()),
+        }
+    }
+    Some(text.into())
+}
+
+/// The weight among a list element's parameters in thousandths (RFC 9110 §12.4.2), 1000 without one. One
+/// that is no number is 0.
+pub(crate) fn weight(parameters: &str) -> u32 {
+    let said = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    let Some(said) = said else { return 1000 };
+    let weight: f32 = said.parse().unwrap_or(0.0);
+    // Clamped, so the cast loses nothing but the fraction; what is no number becomes 0.
+    (weight.clamp(0.0, 1.0) * 1000.0).round() as u32
+}
+
 /// The comma-separated values of a field, all its lines, trimmed, the empty ones left out. Quotes are
 /// not looked at: for lists of tokens.
 pub(crate) fn list_values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -120,9 +211,27 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
     list_values(headers, name).any(|value| value.eq_ignore_ascii_case(token))
 }
 
-/// Names and values of the request's cookies, as they are sent; what is not text is left out of the
-/// names but never of the judgement (see `policy::identity`).
-pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// A request's cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cookie<'a> {
+    /// As sent; where there is no `=`, all there is, which some take for a name and others for a value
+    /// (RFC 6265bis §5.7).
+    pub(crate) name: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+impl Cookie<'_> {
+    /// `name=value`, as it was sent.
+    pub(crate) fn pair(&self) -> Vec<u8> {
+        match self.value {
+            Some(value) => [self.name, b"=", value].concat(),
+            None => self.name.to_vec(),
+        }
+    }
+}
+
+/// The request's cookies, as they are sent.
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -132,9 +241,15 @@ pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8]
         .map(|pair| match pair.iter().position(|byte| *byte == b'=') {
             Some(at) => {
                 let (name, value) = pair.split_at(at);
-                (name.trim_ascii(), value.get(1..).unwrap_or_default())
+                Cookie {
+                    name: name.trim_ascii(),
+                    value: value.get(1..),
+                }
             }
-            None => (pair, &[][..]),
+            None => Cookie {
+                name: pair,
+                value: None,
+            },
         })
 }
 
@@ -209,9 +324,50 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("cookie", HeaderValue::from_static("a=1; b = x=y;; bare"));
         headers.append("cookie", HeaderValue::from_static("c="));
-        let pairs: Vec<_> = cookies(&headers).collect();
-        let expected: [(&[u8], &[u8]); 4] = [(b"a", b"1"), (b"b", b" x=y"), (b"bare", b""), (b"c", b"")];
+        let pairs: Vec<_> = cookies(&headers)
+            .map(|cookie| (cookie.name, cookie.value))
+            .collect();
+        type Pair<'a> = (&'a [u8], Option<&'a [u8]>);
+        let expected: [Pair<'_>; 4] = [
+            (b"a", Some(b"1")),
+            (b"b", Some(b" x=y")),
+            (b"bare", None),
+            (b"c", Some(b"")),
+        ];
         assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn values_have_one_text_only_if_they_go_out_as_the_same_bytes() {
+        let name = HeaderName::from_static("x-a");
+        let text = |lines: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(&name, HeaderValue::from_bytes(line).unwrap());
+            }
+            normal_text(&name, &headers, &Languages::default())
+        };
+        assert_eq!(text(&[b"a", b" b "]), text(&[b"a, b"]));
+        assert_ne!(text(&[b"\xff"]), text(&[b"\\xff"]));
+        assert_ne!(text(&["\u{e4}".as_bytes()]), text(&[b"\\xc3\\xa4"]));
+        assert_ne!(text(&[b"\\"]), text(&[b"\\\\"]));
+        assert_ne!(text(&[b""]), text(&[]));
+    }
+
+    #[test]
+    fn weights_are_read_in_any_spelling() {
+        for (parameters, expected) in [
+            ("", 1000),
+            ("q=0.5", 500),
+            (" Q = 0.25 ", 250),
+            ("level=1;q=0", 0),
+            ("q=0.000", 0),
+            ("q=7", 1000),
+            ("q=", 0),
+            ("q=nan", 0),
+        ] {
+            assert_eq!(weight(parameters), expected, "{parameters}");
+        }
     }
 
     #[test]

@@ -5,10 +5,13 @@
 
 use std::fmt::{self, Write as _};
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::config::{CacheKeyFn, RequestInfo};
-use crate::headers::{NameList, cookies};
+use crate::headers::{NameList, cookies, normal_text};
+use crate::language::Languages;
 
 /// blake3 of the key text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +83,7 @@ pub(crate) struct KeyRules {
     pub(crate) headers: Vec<HeaderName>,
     pub(crate) cookies: Vec<Box<str>>,
     pub(crate) ignore_query: NameList,
+    pub(crate) languages: Languages,
     pub(crate) custom: Option<CacheKeyFn>,
 }
 
@@ -119,21 +123,25 @@ impl KeyRules {
         kept.join("&").into()
     }
 
-    /// Line 1 of the key.
-    pub(crate) fn line(&self, source: &KeySource<'_>) -> String {
-        match &self.custom {
-            Some(custom) => custom(&RequestInfo {
-                method: source.method,
-                path: source.path,
-                query: source.query,
-                headers: source.headers,
-            }),
-            None => target_line(source.method, source.path, source.query),
-        }
+    /// Line 1 of the key; `None` where the key function panics, which ends nothing but its call.
+    pub(crate) fn line(&self, source: &KeySource<'_>) -> Option<String> {
+        let Some(custom) = &self.custom else {
+            return Some(target_line(source.method, source.path, source.query));
+        };
+        let info = RequestInfo {
+            method: source.method,
+            path: source.path,
+            query: source.query,
+            headers: source.headers,
+        };
+        // What the function breaks of its own by panicking is its own affair; of ours it has only
+        // references that cannot be written through.
+        catch_unwind(AssertUnwindSafe(|| custom(&info))).ok()
     }
 
-    pub(crate) fn key(&self, source: &KeySource<'_>) -> Key {
-        let mut text = self.line(source);
+    /// The key; `None` where the key function gives none.
+    pub(crate) fn key(&self, source: &KeySource<'_>) -> Option<Key> {
+        let mut text = self.line(source)?;
         let line_length = text.len();
         let line_is_single = !text.contains('\n');
         let mut part = |name: fmt::Arguments<'_>, value: &str| {
@@ -145,14 +153,15 @@ impl KeyRules {
             part(format_args!("scheme"), source.scheme);
         }
         for name in &self.headers {
-            if let Some(value) = joined(source.headers, name) {
+            if let Some(value) = normal_text(name, source.headers, &self.languages) {
                 part(format_args!("header.{name}"), &value);
             }
         }
         for name in &self.cookies {
-            let found = cookies(source.headers).find(|(cookie, _)| *cookie == name.as_bytes());
-            if let Some((_, value)) = found {
+            let found = cookies(source.headers).find(|cookie| cookie.name == name.as_bytes());
+            if let Some(cookie) = found {
                 // No cookie value is written to disk.
+                let value = cookie.value.unwrap_or_default();
                 part(format_args!("cookie.{name}"), &blake3::hash(value).to_hex());
             }
         }
@@ -160,7 +169,7 @@ impl KeyRules {
             part(format_args!("body"), &hash.to_hex());
             // What the bytes mean goes out with them.
             for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
-                if let Some(value) = joined(source.headers, &name) {
+                if let Some(value) = normal_text(&name, source.headers, &self.languages) {
                     part(format_args!("header.{name}"), &value);
                 }
             }
@@ -170,7 +179,7 @@ impl KeyRules {
             // tells them apart.
             part(format_args!("line"), &line_length.to_string());
         }
-        Key::from_text(text)
+        Some(Key::from_text(text))
     }
 }
 
@@ -180,24 +189,6 @@ pub(crate) fn target_line(method: &str, path: &str, query: &str) -> String {
         format!("{method}:{path}")
     } else {
         format!("{method}:{path}?{query}")
-    }
-}
-
-/// A field's lines as one value; bytes that are not UTF-8 keep apart what differs.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let mut lines = headers.get_all(name).iter();
-    let mut value = escape(lines.next()?.as_bytes());
-    for line in lines {
-        value.push_str(", ");
-        value.push_str(&escape(line.as_bytes()));
-    }
-    Some(value)
-}
-
-fn escape(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
     }
 }
 
@@ -212,6 +203,7 @@ mod tests {
             headers: Vec::new(),
             cookies: Vec::new(),
             ignore_query: NameList::default(),
+            languages: Languages::default(),
             custom: None,
         }
     }
@@ -236,7 +228,7 @@ mod tests {
             ("/a/../b//%2F;x", "", "GET:/a/../b//%2F;x"),
             ("/a", "b=1&a=2", "GET:/a?b=1&a=2"),
         ] {
-            assert_eq!(&*rules().key(&source(path, query, &headers)).text, text);
+            assert_eq!(&*rules().key(&source(path, query, &headers)).unwrap().text, text);
         }
     }
 
@@ -247,10 +239,10 @@ mod tests {
         let mut rules = rules();
         rules.host = HostInKey::Part;
         rules.headers = vec!["x-a".parse().unwrap()];
-        let key = rules.key(&source("/", "", &headers));
+        let key = rules.key(&source("/", "", &headers)).unwrap();
         assert_eq!(
             &*key.text,
-            "GET:/\nhost 11:example.com\nscheme 4:http\nheader.x-a 17:1\\nheader.x-b 1:2"
+            "GET:/\nhost 11:example.com\nscheme 4:http\nheader.x-a 18:1\\\\nheader.x-b 1:2"
         );
         assert_eq!(key.part("host"), Some("example.com"));
     }
@@ -265,9 +257,37 @@ mod tests {
         };
         let mut forged = custom("x");
         forged.host = HostInKey::Part;
-        let honest = forged.key(&source("/", "", &headers));
+        let honest = forged.key(&source("/", "", &headers)).unwrap();
         let spelled = custom("x\nhost 11:example.com\nscheme 4:http").key(&source("/", "", &headers));
-        assert_ne!(honest.text, spelled.text);
+        assert_ne!(honest.text, spelled.unwrap().text);
+    }
+
+    #[test]
+    fn a_key_function_that_panics_gives_no_key() {
+        let headers = HeaderMap::new();
+        let mut rules = rules();
+        rules.custom = Some(Arc::new(|info| match info.path {
+            "/bad" => panic!("no key"),
+            path => path.to_owned(),
+        }));
+        assert_eq!(rules.key(&source("/bad", "", &headers)), None);
+        assert!(rules.key(&source("/good", "", &headers)).is_some());
+    }
+
+    #[test]
+    fn languages_are_in_the_key_in_their_normal_form() {
+        let mut rules = rules();
+        rules.headers = vec![header::ACCEPT_LANGUAGE];
+        let key = |rules: &KeyRules, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("accept-language", value.parse().unwrap());
+            rules.key(&source("/", "", &headers)).unwrap().text
+        };
+        assert_eq!(key(&rules, "en;q=0.5, DE"), key(&rules, "de,en;q=0.1"));
+        assert_ne!(key(&rules, "de"), key(&rules, "en"));
+        rules.languages = Languages::new(["en"]);
+        assert_eq!(key(&rules, "en-GB"), key(&rules, "fr, en;q=0.1"));
+        assert_eq!(&*key(&rules, "fr"), "GET:/");
     }
 
     #[test]
@@ -289,7 +309,7 @@ mod tests {
         headers.insert("cookie", "theme=dark; other=1".parse().unwrap());
         let mut rules = rules();
         rules.cookies = vec!["theme".into()];
-        let key = rules.key(&source("/", "", &headers));
+        let key = rules.key(&source("/", "", &headers)).unwrap();
         assert!(key.text.contains("cookie.theme 64:") && !key.text.contains("dark"));
     }
 }

@@ -12,6 +12,7 @@ mod head;
 mod headers;
 mod invalidate;
 mod key;
+mod language;
 mod outcome;
 mod pattern;
 mod policy;
@@ -47,6 +48,7 @@ pub mod defaults {
     pub use crate::headers::VOLATILE_HEADERS;
     pub use crate::policy::fill::PRESET_HEADERS;
     pub use crate::policy::identity::{BYPASS_HEADERS, BYPASS_QUERY, IGNORED_COOKIES, IGNORED_SET_COOKIES};
+    pub use crate::policy::markup::CSRF_FIELDS;
 }
 
 #[doc(hidden)]

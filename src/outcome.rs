@@ -120,6 +120,8 @@ reasons! {
     RequestBody = "request-body", Bypass, "a request body is part of the key only for methods named in `include_paths`, up to 1 MiB";
     /// The request does not accept what a page fill asks for.
     Accept = "accept", Bypass, "the request's Accept admits neither HTML nor anything; let the page at this address name Accept in `Vary`, or name Accept in `key_headers`";
+    /// The key function failed, or what it reads could not be found out.
+    Key = "key", Bypass, "let the key function return a key for every request, with fields and parameters left out too, and read few of them";
     /// The backend said `no-store`.
     NoStore = "no-store", UriMiss, "the backend sends `Cache-Control: no-store`; change it there";
     /// The backend said `private`.

@@ -71,6 +71,7 @@ fn the_readme_has_the_built_in_lists() {
         ("bypass-query", defaults::BYPASS_QUERY),
         ("preset-headers", defaults::PRESET_HEADERS),
         ("volatile-headers", defaults::VOLATILE_HEADERS),
+        ("csrf-fields", defaults::CSRF_FIELDS),
     ] {
         let names: Vec<_> = list.iter().map(|name| code(name)).collect();
         assert_region(name, &names.join(", "));

@@ -1,11 +1,13 @@
 //! Settings -> the validated option sets of the modules. Everything that can be wrong is found here,
 //! by the name of its setting.
 
+mod fields;
+
+use http::Uri;
 use http::uri::{Authority, Scheme};
-use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
-use crate::config::{CreateProxyConfig, Settings, Ttl};
+use crate::config::{CreateProxyConfig, FillMode, Settings, Ttl};
 use crate::error::Error;
 use crate::headers::{NameList, VOLATILE_HEADERS};
 use crate::key::{HostInKey, KeyRules};
@@ -15,8 +17,10 @@ use crate::policy::filter::Filters;
 use crate::policy::identity::{
     BYPASS_HEADERS, BYPASS_QUERY, CookieRule, IGNORED_COOKIES, IGNORED_SET_COOKIES, IdentityRules,
 };
-use crate::policy::request::{AcceptRule, Methods, RequestRules, Upgrades};
+use crate::policy::request::{AcceptRule, AfterUnsafe, Methods, RequestRules, Upgrades};
 use crate::policy::store::StoreRules;
+
+use fields::{header_names, header_value, languages, unkeyed, vary};
 
 /// The rules of a proxy, checked.
 #[derive(Clone)]
@@ -85,16 +89,19 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
         .map(|name| name.as_str().into())
         .collect();
     let key_headers = header_names("key_headers", &settings.key_headers)?;
+    let identity = identity(settings, &keyed_cookies)?;
+    let unkeyed = unkeyed(settings, &key_headers, &identity)?;
+    let is_transparent = settings.fill == FillMode::Transparent;
     Ok(Rules {
         request: RequestRules {
             filters: Filters {
                 include: path_patterns("include_paths", &settings.include_paths)?,
                 exclude: path_patterns("exclude_paths", &settings.exclude_paths)?,
             },
-            identity: identity(settings, &keyed_cookies)?,
+            identity,
             upgrades: upgrades(settings),
             methods: methods(settings),
-            accept: if key_headers.contains(&http::header::ACCEPT) {
+            accept: if is_transparent || key_headers.contains(&http::header::ACCEPT) {
                 AcceptRule::Anything
             } else {
                 AcceptRule::Pages
@@ -104,6 +111,10 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
                 .iter()
                 .map(|name| name.to_ascii_lowercase())
                 .collect(),
+            after_unsafe: match settings.invalidate_after_unsafe {
+                true => AfterUnsafe::Validate,
+                false => AfterUnsafe::Nothing,
+            },
         },
         key: KeyRules {
             host: if public.is_some() {
@@ -114,17 +125,25 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             headers: key_headers,
             cookies: keyed_cookies,
             ignore_query: NameList::new(settings.ignore_query.iter().map(String::as_str)),
+            languages: languages(&settings.languages)?,
             custom: config.cache_key_fn.clone(),
         },
         fill: FillRules {
+            mode: settings.fill,
+            accept: header_value("fill_accept", &settings.fill_accept)?,
+            user_agent: header_value("fill_user_agent", &settings.fill_user_agent)?,
+            unkeyed: unkeyed.clone(),
             preset: NameList::new(PRESET_HEADERS.iter().copied()),
         },
         store: StoreRules {
             default_ttl: settings.default_ttl,
             not_found_ttl: whole_seconds(settings.not_found_ttl),
             ignore_set_cookies: extended(IGNORED_SET_COOKIES, &settings.ignore_set_cookies),
-            volatile: extended(VOLATILE_HEADERS, &settings.volatile_headers),
-            vary_ignore: header_names("vary_ignore", &settings.vary_ignore)?,
+            volatile: match settings.fill {
+                FillMode::Canonical => extended(VOLATILE_HEADERS, &settings.volatile_headers),
+                FillMode::Transparent => NameList::default(),
+            },
+            vary: vary(settings, unkeyed)?,
             max_body: settings.max_body,
         },
         site: SiteRules {
@@ -162,19 +181,6 @@ fn path_patterns(setting: &'static str, texts: &[String]) -> Result<Vec<PathPatt
             Error::config(setting, format!("`{text}` in `{setting}` is not a path pattern"))
                 .with_hint("write a path with `*` for any run of characters, a method before it if need be: \"/api/*\", \"POST /search\"")
                 .with_source(error)
-        })
-    };
-    texts.iter().map(parse).collect()
-}
-
-fn header_names(setting: &'static str, texts: &[String]) -> Result<Vec<HeaderName>, Error> {
-    let parse = |text: &String| {
-        text.parse().map_err(|_| {
-            Error::config(
-                setting,
-                format!("`{text}` in `{setting}` is not a header field name"),
-            )
-            .with_hint("write names as in \"Accept-Language\"")
         })
     };
     texts.iter().map(parse).collect()
@@ -361,11 +367,54 @@ mod tests {
             "trusted_proxies"
         );
         assert_eq!(fails(|s| s.aliases = vec!["http://x".into()]), "aliases");
+        assert_eq!(fails(|s| s.fill_accept = String::new()), "fill_accept");
+        assert_eq!(
+            fails(|s| s.fill_user_agent = "a\r\nb: c".into()),
+            "fill_user_agent"
+        );
+        for tag in ["", "de_CH", "de;q=1", "*", "de-", "abcdefghi"] {
+            assert_eq!(fails(|s| s.languages = vec![tag.into()]), "languages", "{tag}");
+        }
         assert_eq!(fails(|s| s.max_fills = 0), "max_fills");
         assert_eq!(
             fails(|s| s.fill_timeout = std::time::Duration::ZERO),
             "fill_timeout"
         );
+    }
+
+    #[test]
+    fn fields_that_go_along_on_fills_say_nothing_of_who_asks() {
+        for name in [
+            "Cookie",
+            "Authorization",
+            "Proxy-Authorization",
+            "X-Api-Key",
+            "Host",
+            "X-Forwarded-For",
+            "X-Real-IP",
+            "Forwarded",
+            "If-None-Match",
+            "If-Range",
+            "Range",
+            "Accept-Encoding",
+            "Connection",
+            "Via",
+            "no name",
+        ] {
+            assert_eq!(
+                fails(|s| s.unkeyed_headers = vec![name.into()]),
+                "unkeyed_headers",
+                "{name}"
+            );
+        }
+        let both = |s: &mut Settings| {
+            s.unkeyed_headers = vec!["x-a".into()];
+            s.key_headers = vec!["X-A".into()];
+        };
+        assert_eq!(fails(both), "unkeyed_headers");
+        let config = CreateProxyConfig::new("http://localhost:8080".into())
+            .with(|settings| settings.unkeyed_headers = vec!["traceparent".into()]);
+        assert!(rules(&config).is_ok());
     }
 
     #[test]

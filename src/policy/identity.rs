@@ -3,6 +3,8 @@
 //! The lists err towards passing. A visitor who passes gets the backend's own answer, only slower; one
 //! who should have passed and did not would get nobody's page.
 
+use std::borrow::Cow;
+
 use http::header::{HeaderMap, HeaderName};
 
 use crate::headers::{NameList, cookies};
@@ -10,6 +12,10 @@ use crate::outcome::Reason;
 
 /// Cookies that do not change the page: analytics, advertising, consent, chat, load balancers, CSRF.
 /// `ignore_cookies` adds to it.
+///
+/// Each is some product's own name: what a site might call a cookie of its own (`route`, `session`, `lang`)
+/// is not here, and neither is what only other sites' cookies are called. Consent changes what scripts do;
+/// a CSRF cookie is the other half of a form field, and a page with that field is never stored.
 pub const IGNORED_COOKIES: &[&str] = &[
     // Analytics
     "_ga",
@@ -25,11 +31,10 @@ pub const IGNORED_COOKIES: &[&str] = &[
     "ajs_*",
     "amplitude_*",
     "AMP_*",
-    "mp_*",
+    "mp_*_mixpanel",
     "_clck",
     "_clsk",
     "_uet*",
-    "plausible_*",
     "_scid*",
     "_dd_s",
     "ahoy_*",
@@ -58,16 +63,16 @@ pub const IGNORED_COOKIES: &[&str] = &[
     "_ttp",
     "_pin_unauth",
     "_rdt_uuid",
-    "IDE",
     "__gads",
     "__gpi",
     "__eoi",
     "_li_*",
     "li_fat_id",
     "_derived_epik",
-    "cto_*",
+    "cto_bundle",
+    "cto_bidid",
+    "cto_lwid",
     "_twclid",
-    "muid",
     // Consent
     "CookieConsent",
     "cookieconsent_*",
@@ -91,9 +96,12 @@ pub const IGNORED_COOKIES: &[&str] = &[
     "intercom-id-*",
     "intercom-device-id-*",
     "crisp-client*",
-    "drift_*",
+    "drift_aid",
+    "drift_campaign_refresh",
+    "driftt_aid",
     "__zlcmid",
     "tawkUUID",
+    "TawkConnectionTime",
     "_lc2_*",
     // Load balancers and edge
     "AWSALB",
@@ -113,12 +121,17 @@ pub const IGNORED_COOKIES: &[&str] = &[
     "cf_clearance",
     "TS01*",
     "ak_bmsc",
-    "bm_*",
+    "bm_sz",
+    "bm_sv",
+    "bm_mi",
+    "bm_so",
+    "bm_lso",
+    "bm_s",
+    "bm_ss",
     "_abck",
     "incap_ses_*",
     "visid_incap_*",
     "nlbi_*",
-    "route",
     "INGRESSCOOKIE",
     // CSRF
     "csrftoken",
@@ -170,11 +183,27 @@ pub const BYPASS_HEADERS: &[&str] = &[
     "x-auth-request-user",
     "x-goog-authenticated-user-email",
     "cf-access-jwt-assertion",
+    "x-authenticated-user",
+    "x-webauth-user",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "x-auth-request-email",
+    "x-auth-request-access-token",
+    "x-goog-iap-jwt-assertion",
+    "x-pomerium-jwt-assertion",
+    "x-ms-client-principal",
+    "x-amzn-oidc-data",
+    "tailscale-user-login",
+    "client-cert",
     "x-client-cert",
+    "x-forwarded-client-cert",
     "x-ssl-client-cert",
+    "dpop",
 ];
 
-/// Query parameters that look like a key to something. `bypass_query` adds to it.
+/// Query parameters that look like a key to something. `bypass_query` adds to it. Of a name with brackets
+/// (`user[token]`) the last part counts too.
 pub const BYPASS_QUERY: &[&str] = &[
     "token",
     "*_token",
@@ -202,15 +231,26 @@ pub const BYPASS_QUERY: &[&str] = &[
     "session_id",
     "sessionid",
     "sid",
+    "phpsessid",
+    "jsessionid",
+    "sesskey",
     "ticket",
     "nonce",
-    "state",
+    "*nonce",
+    "oauth_verifier",
+    "SAMLResponse",
     "magic*",
     "invite",
+    "invitation",
+    "auth_code",
+    "login_code",
+    "reset_code",
+    "activation*",
+    "confirmation*",
+    "verification*",
     "X-Amz-*",
     "X-Goog-*",
-    "se",
-    "sv",
+    "Key-Pair-Id",
     "preview",
     "draft",
 ];
@@ -251,20 +291,73 @@ impl CookieRule {
     }
 }
 
-/// Why the request is somebody's, if it is.
-pub(crate) fn identity(headers: &HeaderMap, query: &str, rules: &IdentityRules) -> Option<Reason> {
-    if rules.bypass_headers.iter().any(|name| headers.contains_key(name)) {
-        return Some(Reason::Authorization);
+/// What makes a request somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity<'a> {
+    Credentials,
+    /// The name of the first cookie that does; empty where it has none, because what stands there instead
+    /// may be a value.
+    Cookie(&'a [u8]),
+    SecretQuery,
+}
+
+impl Identity<'_> {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Credentials => Reason::Authorization,
+            Self::Cookie(_) => Reason::Cookie,
+            Self::SecretQuery => Reason::SecretQuery,
+        }
     }
-    if cookies(headers).any(|(name, _)| rules.cookies.is_identity(name)) {
-        return Some(Reason::Cookie);
+}
+
+/// What makes the request somebody's, if something does.
+pub(crate) fn identity<'a>(
+    headers: &'a HeaderMap,
+    query: &str,
+    rules: &IdentityRules,
+) -> Option<Identity<'a>> {
+    if rules.bypass_headers.iter().any(|name| headers.contains_key(name)) {
+        return Some(Identity::Credentials);
+    }
+    if let Some(cookie) = cookies(headers).find(|cookie| rules.cookies.is_identity(cookie.name)) {
+        let name = cookie.value.map_or(&[][..], |_| cookie.name);
+        return Some(Identity::Cookie(name));
     }
     let is_secret = |parameter: &str| {
         let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        rules.bypass_query.contains(name)
+        let name = decoded(name);
+        let inner = name
+            .strip_suffix(']')
+            .and_then(|name| name.rsplit('[').next())
+            .unwrap_or_default();
+        rules.bypass_query.contains(&name) || (!inner.is_empty() && rules.bypass_query.contains(inner))
     };
     let query_is_secret = !query.is_empty() && query.split(['&', ';']).any(is_secret);
-    query_is_secret.then_some(Reason::SecretQuery)
+    query_is_secret.then_some(Identity::SecretQuery)
+}
+
+/// With `%xx` decoded, as the backend reads it; what is no text then is no name of a list.
+fn decoded(name: &str) -> Cow<'_, str> {
+    if !name.contains('%') {
+        return name.into();
+    }
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let coded = match (first, after) {
+            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)).map(|(high, low)| high * 16 + low),
+            _ => None,
+        };
+        bytes.push(coded.unwrap_or(*first));
+        rest = coded.and_then(|_| after.get(2..)).unwrap_or(after);
+    }
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 #[cfg(test)]
@@ -290,7 +383,60 @@ mod tests {
     fn judged(name: &'static str, value: &'static str, query: &str, rules: &IdentityRules) -> Option<Reason> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        identity(&headers, query, rules)
+        identity(&headers, query, rules).map(|identity| identity.reason())
+    }
+
+    #[test]
+    fn the_cookie_that_costs_the_hit_is_named_and_its_value_never_is() {
+        for (cookies, expected) in [
+            ("_ga=1; sessionid=secret; other=2", &b"sessionid"[..]),
+            ("secret-without-a-name", b""),
+            ("=secret", b""),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::from_static(cookies));
+            let found = identity(&headers, "", &default_rules());
+            assert_eq!(found, Some(Identity::Cookie(expected)), "{cookies}");
+        }
+    }
+
+    #[test]
+    fn what_a_site_may_call_its_own_cookies_is_identity() {
+        for cookie in [
+            "route=1",
+            "session=1",
+            "laravel_session=1",
+            "_app_session=1",
+            "PHPSESSID=1",
+            "JSESSIONID=1",
+            "connect.sid=1",
+            "sessionid=1",
+            "astro-session=1",
+            "h3=1",
+            "theme=dark",
+            "lang=de",
+            "locale=de",
+            "currency=chf",
+            "NEXT_LOCALE=de",
+            "i18n_redirected=de",
+            "django_language=de",
+            "messages=1",
+            "cart=1",
+            "mp_theme=1",
+            "bm_list=1",
+            "ide=1",
+            "remember_token=1",
+        ] {
+            let rules = rules(CookieRule::AllBut {
+                ignored: NameList::new(IGNORED_COOKIES.iter().copied()),
+                keyed: Vec::new(),
+            });
+            assert_eq!(
+                judged("cookie", cookie, "", &rules),
+                Some(Reason::Cookie),
+                "{cookie}"
+            );
+        }
     }
 
     #[test]
@@ -335,6 +481,16 @@ mod tests {
             ("X-Amz-Signature=1", Some(Reason::SecretQuery)),
             ("encoded=1", None),
             ("postcode=1", None),
+            ("country_code=ch", None),
+            ("state=CA", None),
+            ("sv=1", None),
+            ("%74oken=x", Some(Reason::SecretQuery)),
+            ("reset%5ftoken=x", Some(Reason::SecretQuery)),
+            ("user[token]=x", Some(Reason::SecretQuery)),
+            ("user%5Btoken%5D=x", Some(Reason::SecretQuery)),
+            ("100%=1&%zz=2", None),
+            ("a;token=x", Some(Reason::SecretQuery)),
+            ("_wpnonce=x", Some(Reason::SecretQuery)),
         ] {
             assert_eq!(judged("x-none", "", query, &rules), expected, "{query}");
         }

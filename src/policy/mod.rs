@@ -4,19 +4,24 @@
 //! A shared cache that forwards the first visitor's fields on a fill hands every later visitor what that
 //! one sent: a cookie, a forged host, an odd header that the backend echoes. So a fill here carries
 //! nothing of the visitor but what the key holds (`fill`), somebody who may be somebody is never looked
-//! up (`identity`), and what comes back is kept only if it says nothing else (`store`). Whether a kept
+//! up (`identity`), and what comes back is kept only if neither its head (`store`, `redirect`) nor its markup
+//! (`markup`) says otherwise. Whether a kept
 //! answer may be used is `reuse`, on `freshness`; which of several, `vary`; what the backend is asked
 //! about an old one, `validate`.
 //!
 //! Nothing here awaits, reads a clock or a file: time is passed in, and every answer is a closed enum
 //! with its reason.
 
+pub(crate) mod accept;
 pub(crate) mod cache_control;
 pub(crate) mod fill;
 pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod freshness;
 pub(crate) mod identity;
+pub(crate) mod markup;
+pub(crate) mod redirect;
+pub(crate) mod reduce;
 pub(crate) mod request;
 pub(crate) mod reuse;
 pub(crate) mod store;

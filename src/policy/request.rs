@@ -5,9 +5,9 @@ use http::header::{self, HeaderMap};
 
 use crate::headers::has_token;
 use crate::outcome::Reason;
-use crate::policy::fill::accepts_page;
+use crate::policy::accept::accepts_page;
 use crate::policy::filter::{Filters, Included};
-use crate::policy::identity::{IdentityRules, identity};
+use crate::policy::identity::{Identity, IdentityRules, identity};
 
 /// What of a request decides its road.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,15 @@ pub(crate) struct RequestRules {
     pub(crate) accept: AcceptRule,
     /// In lower case; `*` is any but h2c.
     pub(crate) upgrade_protocols: Vec<String>,
+    pub(crate) after_unsafe: AfterUnsafe,
+}
+
+/// `invalidate_after_unsafe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterUnsafe {
+    /// What is stored under the path is to be validated.
+    Validate,
+    Nothing,
 }
 
 /// `enable_websocket`.
@@ -70,15 +79,17 @@ pub(crate) enum AcceptRule {
 
 /// The road of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
+pub(crate) enum Route<'a> {
     Refuse(Reason),
     Tunnel,
     Pass(Reason),
+    /// Passes, because it may be somebody's.
+    Somebody(Identity<'a>),
     Lookup(Included),
 }
 
 /// Decides the road. A range or a condition changes nothing here: a stored page answers both.
-pub(crate) fn route(facts: &Facts<'_>, rules: &RequestRules) -> Route {
+pub(crate) fn route<'a>(facts: &Facts<'a>, rules: &RequestRules) -> Route<'a> {
     // A CONNECT tunnel would reach whatever host it names.
     if facts.method == Method::CONNECT {
         return Route::Refuse(Reason::BadRequest);
@@ -93,24 +104,20 @@ pub(crate) fn route(facts: &Facts<'_>, rules: &RequestRules) -> Route {
             Upgrades::Refused => Route::Refuse(Reason::UpgradeOff),
         };
     }
-    match lookup(facts, rules, is_read) {
-        Ok(included) => Route::Lookup(included),
-        Err(reason) => Route::Pass(reason),
-    }
-}
-
-fn lookup(facts: &Facts<'_>, rules: &RequestRules, is_read: bool) -> Result<Included, Reason> {
-    let included = rules.filters.judge(facts.method.as_str(), facts.path)?;
+    let included = match rules.filters.judge(facts.method.as_str(), facts.path) {
+        Ok(included) => included,
+        Err(reason) => return Route::Pass(reason),
+    };
     if is_read && facts.body == BodyPresence::Present {
-        return Err(Reason::RequestBody);
+        return Route::Pass(Reason::RequestBody);
     }
     if facts.host == HostStanding::Foreign {
-        return Err(Reason::Host);
+        return Route::Pass(Reason::Host);
     }
-    if let Some(reason) = identity(facts.headers, facts.query, &rules.identity) {
-        return Err(reason);
+    match identity(facts.headers, facts.query, &rules.identity) {
+        Some(somebody) => Route::Somebody(somebody),
+        None => Route::Lookup(included),
     }
-    Ok(included)
 }
 
 /// Whether the request accepts no page, so that it passes unless its page is known to vary by Accept.
@@ -160,10 +167,15 @@ mod tests {
             methods: Methods::All,
             accept: AcceptRule::Pages,
             upgrade_protocols: vec!["*".into()],
+            after_unsafe: AfterUnsafe::Validate,
         }
     }
 
-    fn routed(method: Method, fields: &[(&'static str, &'static str)], rules: &RequestRules) -> Route {
+    fn routed(
+        method: Method,
+        fields: &[(&'static str, &'static str)],
+        rules: &RequestRules,
+    ) -> Route<'static> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
@@ -176,7 +188,13 @@ mod tests {
             body: BodyPresence::Absent,
             host: HostStanding::Ours,
         };
-        route(&facts, rules)
+        match route(&facts, rules) {
+            Route::Refuse(reason) => Route::Refuse(reason),
+            Route::Tunnel => Route::Tunnel,
+            Route::Pass(reason) => Route::Pass(reason),
+            Route::Somebody(somebody) => Route::Pass(somebody.reason()),
+            Route::Lookup(included) => Route::Lookup(included),
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use crate::config::Ttl;
 use crate::head::StoredHead;
-use crate::headers::{NameList, has_token, strip_hop_by_hop};
+use crate::headers::{NameList, cookies, list_values, strip_hop_by_hop, weight};
 use crate::outcome::Reason;
 use crate::policy::cache_control::CacheControl;
+use crate::policy::fill::Rendered;
 use crate::policy::filter::Included;
 use crate::policy::freshness::{Lifetime, expires_after};
-use crate::policy::vary::Vary;
+use crate::policy::redirect::leads_to_itself;
+use crate::policy::vary::{Vary, VaryRules};
 
 /// What is kept of answers, as configured.
 #[derive(Debug, Clone)]
@@ -22,7 +24,7 @@ pub(crate) struct StoreRules {
     pub(crate) not_found_ttl: u64,
     pub(crate) ignore_set_cookies: NameList,
     pub(crate) volatile: NameList,
-    pub(crate) vary_ignore: Vec<HeaderName>,
+    pub(crate) vary: VaryRules,
     pub(crate) max_body: u64,
 }
 
@@ -48,8 +50,8 @@ pub(crate) struct Asked<'a> {
 pub(crate) enum Storable {
     /// A snapshot on disk, selected by these fields.
     Snapshot(Vec<HeaderName>),
-    /// An entry of the memory table, for this many seconds.
-    Memory(u64),
+    /// An entry of the memory table, selected by these fields, for this many seconds.
+    Memory(Vec<HeaderName>, u64),
     /// Nothing.
     No(Reason),
 }
@@ -92,7 +94,7 @@ fn veto(
     {
         return Err(Reason::SetCookie);
     }
-    let mut names = match Vary::of(headers, &rules.vary_ignore) {
+    let mut names = match Vary::of(headers, &rules.vary) {
         Vary::Star => return Err(Reason::VaryStar),
         Vary::Fields(names) => names,
     };
@@ -137,7 +139,7 @@ fn by_lifetime(
         return match explicit.unwrap_or(rules.not_found_ttl).min(rules.not_found_ttl) {
             _ if control.no_cache => Storable::No(Reason::Status),
             0 => Storable::No(Reason::Status),
-            seconds => Storable::Memory(seconds),
+            seconds => Storable::Memory(names, seconds),
         };
     }
     let is_page = matches!(status.as_u16(), 200 | 203 | 300 | 301 | 308);
@@ -176,8 +178,24 @@ pub(crate) enum Owner {
 /// A page that is rendered anew each time may read what a fill leaves out (a language, a preference),
 /// so the one rendered for nobody is no answer to somebody, and the client's own request follows. But
 /// one that sets a cookie may have used up what it was asked for, a one-time link above all: that
-/// answer is the only one there will be.
-pub(crate) fn owner(status: StatusCode, headers: &HeaderMap, reason: Reason) -> Owner {
+/// answer is the only one there will be. Unless all that it sets is what the client has already: that is no
+/// login but a renewal, made for somebody without that cookie, and would take the client's own away.
+pub(crate) fn owner(
+    status: StatusCode,
+    headers: &HeaderMap,
+    reason: Reason,
+    rendered: Rendered,
+    client: &HeaderMap,
+) -> Owner {
+    if rendered == Rendered::ForClient {
+        return Owner::First;
+    }
+    if headers.contains_key(header::SET_COOKIE) {
+        return match renews_only(headers, client) {
+            true => Owner::Asker,
+            false => Owner::First,
+        };
+    }
     let may_be_personal = matches!(
         reason,
         Reason::NoStore
@@ -188,15 +206,18 @@ pub(crate) fn owner(status: StatusCode, headers: &HeaderMap, reason: Reason) -> 
             | Reason::Expired
     );
     let is_missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-    if may_be_personal
-        && !is_missing
-        && !status.is_server_error()
-        && !headers.contains_key(header::SET_COOKIE)
-    {
-        Owner::Asker
-    } else {
-        Owner::First
+    match may_be_personal && !is_missing && !status.is_server_error() {
+        true => Owner::Asker,
+        false => Owner::First,
     }
+}
+
+/// Whether every cookie that `headers` set is one that the client has.
+fn renews_only(headers: &HeaderMap, client: &HeaderMap) -> bool {
+    headers.get_all(header::SET_COOKIE).iter().all(|line| {
+        let name = cookie_name(line.as_bytes());
+        cookies(client).any(|cookie| cookie.name == name)
+    })
 }
 
 /// What is kept of the fields. Hop-by-hop and volatile ones go, so that the same page gives the same
@@ -238,14 +259,16 @@ pub(crate) fn stored_head(
 
 /// Whether `Set-Cookie` sets a cookie that may be dropped.
 fn is_ignored_cookie(line: &[u8], ignored: &NameList) -> bool {
-    let name = line
-        .split(|byte| matches!(byte, b'=' | b';'))
-        .next()
-        .unwrap_or_default();
-    std::str::from_utf8(name).is_ok_and(|name| ignored.contains(name.trim()))
+    std::str::from_utf8(cookie_name(line)).is_ok_and(|name| ignored.contains(name))
 }
 
-fn media_type(headers: &HeaderMap) -> String {
+fn cookie_name(line: &[u8]) -> &[u8] {
+    let name = line.split(|byte| matches!(byte, b'=' | b';')).next();
+    name.unwrap_or_default().trim_ascii()
+}
+
+/// In lower case, without parameters; empty where there is none.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -297,25 +320,6 @@ fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
 
-/// A redirect to the address it was asked for is a loop for everyone it is served to.
-fn leads_to_itself(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
-    let Some(location) = headers
-        .get(header::LOCATION)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
-    let location = location.split('#').next().unwrap_or_default();
-    let same_origin = format!("{}://{}", asked.scheme, asked.host);
-    let target = location
-        .strip_prefix(&same_origin)
-        .or_else(|| location.strip_prefix("//")?.strip_prefix(asked.host))
-        .unwrap_or(location);
-    let target = if target.is_empty() { "/" } else { target };
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    path == asked.path && query == asked.query
-}
-
 /// Whether the stored coding is one that the client accepts: what came unasked in a coding is served
 /// only to those who can read it.
 pub(crate) fn accepts_coding(stored: &HeaderMap, client: &HeaderMap) -> bool {
@@ -327,12 +331,9 @@ pub(crate) fn accepts_coding(stored: &HeaderMap, client: &HeaderMap) -> bool {
     };
     coding.split(',').map(str::trim).all(|coding| {
         coding.eq_ignore_ascii_case("identity")
-            || has_token(client, &header::ACCEPT_ENCODING, coding)
-            || crate::headers::list_values(client, &header::ACCEPT_ENCODING).any(|range| {
-                let (name, weight) = range.split_once(';').unwrap_or((range, ""));
-                let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
-                name.trim().eq_ignore_ascii_case(coding)
-                    && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
+            || list_values(client, &header::ACCEPT_ENCODING).any(|range| {
+                let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+                name.trim().eq_ignore_ascii_case(coding) && weight(parameters) > 0
             })
     })
 }
@@ -340,6 +341,7 @@ pub(crate) fn accepts_coding(stored: &HeaderMap, client: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FillMode;
     use http::HeaderValue;
     use std::time::Duration;
 
@@ -349,7 +351,10 @@ mod tests {
             not_found_ttl: 60,
             ignore_set_cookies: NameList::new(["AWSALB"]),
             volatile: NameList::new(["x-request-id"]),
-            vary_ignore: vec![header::USER_AGENT],
+            vary: VaryRules {
+                ignored: vec![header::USER_AGENT],
+                mode: FillMode::Canonical,
+            },
             max_body: 1000,
         }
     }
@@ -407,8 +412,8 @@ mod tests {
             (304, Storable::No(Reason::Partial)),
             (307, Storable::No(Reason::Status)),
             (400, Storable::No(Reason::Status)),
-            (404, Storable::Memory(60)),
-            (410, Storable::Memory(60)),
+            (404, Storable::Memory(Vec::new(), 60)),
+            (410, Storable::Memory(Vec::new(), 60)),
             (500, Storable::No(Reason::ServerError)),
             (503, Storable::No(Reason::ServerError)),
         ] {
@@ -417,7 +422,7 @@ mod tests {
         assert_eq!(decide(302, &[("cache-control", "max-age=9")]), stored());
         assert_eq!(
             decide(404, &[("cache-control", "max-age=9")]),
-            Storable::Memory(9)
+            Storable::Memory(Vec::new(), 9)
         );
     }
 
@@ -466,19 +471,12 @@ mod tests {
 
     #[test]
     fn a_redirect_to_itself_is_a_loop() {
-        for (location, is_loop) in [
-            ("/a?b", true),
-            ("https://example.com/a?b", true),
-            ("//example.com/a?b#x", true),
-            ("http://example.com/a?b", false),
-            ("/a", false),
+        for (status, location, expected) in [
+            (301, "/a?b", Storable::No(Reason::SelfRedirect)),
+            (301, "/a", stored()),
+            (200, "/a?b", stored()),
         ] {
-            let expected = if is_loop {
-                Storable::No(Reason::SelfRedirect)
-            } else {
-                stored()
-            };
-            assert_eq!(decide(301, &[("location", location)]), expected, "{location}");
+            assert_eq!(decide(status, &[("location", location)]), expected, "{location}");
         }
     }
 
@@ -513,12 +511,34 @@ mod tests {
             (404, vec![], Reason::Status, Owner::First),
             (200, vec![], Reason::TooLarge, Owner::First),
         ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(
-                owner(status, &headers(&fields), reason),
-                expected,
-                "{status} {fields:?}"
-            );
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers(&fields));
+            let owner = |rendered| owner(status, &headers, reason, rendered, &HeaderMap::new());
+            assert_eq!(owner(Rendered::ForNobody), expected, "{status} {fields:?}");
+            assert_eq!(owner(Rendered::ForClient), Owner::First, "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_s_renewal_of_a_cookie_does_not_replace_somebody_s() {
+        for (set, client, expected) in [
+            (
+                &["csrftoken=new; Path=/"][..],
+                "csrftoken=old; _ga=1",
+                Owner::Asker,
+            ),
+            (&["csrftoken=new"], "_ga=1", Owner::First),
+            // A link that logs in is used up.
+            (&["csrftoken=new", "sessionid=1"], "csrftoken=old", Owner::First),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in set {
+                headers.append("set-cookie", HeaderValue::from_static(line));
+            }
+            let mut asked = HeaderMap::new();
+            asked.insert("cookie", HeaderValue::from_static(client));
+            let (reason, rendered) = (Reason::SetCookie, Rendered::ForNobody);
+            let found = owner(StatusCode::OK, &headers, reason, rendered, &asked);
+            assert_eq!(found, expected, "{set:?} for {client}");
         }
     }
 

@@ -1,25 +1,23 @@
 //! Asking the backend whether a stored response still holds (RFC 9111 §4.3), and judging a client's own
 //! conditions against the stored validators (RFC 9110 §13).
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::head::StoredHead;
 use crate::policy::freshness::date;
 
-/// Adds the stored validators to a fill (RFC 9111 §4.3.1). Says whether there are any.
-pub(crate) fn add_conditions(stored: &StoredHead, fill: &mut HeaderMap) -> bool {
+/// Adds the stored validators to a fill (RFC 9111 §4.3.1).
+pub(crate) fn add_conditions(stored: &StoredHead, fill: &mut HeaderMap) {
     let pairs = [
         (header::ETAG, header::IF_NONE_MATCH),
         (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE),
     ];
-    let mut added = false;
     for (validator, condition) in pairs {
         if let Some(value) = stored.headers.get(validator) {
             fill.insert(condition, value.clone());
-            added = true;
         }
     }
-    added
 }
 
 /// The stored head after a 304 (RFC 9111 §3.2): fields of the 304 replace the stored ones of the same
@@ -46,6 +44,19 @@ pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> Stored
         head.expires_after = kept_of_304.expires_after;
     }
     head
+}
+
+/// Whether an answer to a client's own request says what a request for the whole page would be told: not one
+/// to its conditions or its range, and not an error that may be over the next moment.
+pub(crate) fn is_of_the_page(status: StatusCode) -> bool {
+    let is_of_the_request = matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::RANGE_NOT_SATISFIABLE
+    );
+    !is_of_the_request && !status.is_server_error()
 }
 
 /// What a client's conditions come to.
@@ -228,6 +239,24 @@ mod tests {
                 expected,
                 "{condition}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_client_is_told_about_its_own_condition_says_nothing_of_the_page() {
+        for (status, expected) in [
+            (200, true),
+            (302, true),
+            (404, true),
+            (206, false),
+            (304, false),
+            (412, false),
+            (416, false),
+            (500, false),
+            (503, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_of_the_page(status), expected, "{status}");
         }
     }
 

@@ -2,17 +2,18 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
+use crate::config::FillMode;
 use crate::head::VariantKey;
-use crate::headers::list_values;
+use crate::headers::{is_forwarding, is_sendable, list_values, normal_text};
+use crate::language::Languages;
 
-/// Fields that never make a variant: identity, whose page is that of visitors without it; codings,
-/// which are served by other means.
-const NEVER_AN_AXIS: [HeaderName; 4] = [
-    header::COOKIE,
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::ACCEPT_ENCODING,
-];
+/// How `Vary` is read, as configured.
+#[derive(Debug, Clone)]
+pub(crate) struct VaryRules {
+    /// Fields that make no variant.
+    pub(crate) ignored: Vec<HeaderName>,
+    pub(crate) mode: FillMode,
+}
 
 /// What a response's `Vary` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,19 +24,29 @@ pub(crate) enum Vary {
     Fields(Vec<HeaderName>),
 }
 
+/// Forwarding fields that a fill carries as constants of its key.
+const OF_THE_KEY: [&str; 3] = ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"];
+
 impl Vary {
-    /// `ignored` fields are left out.
-    pub(crate) fn of(headers: &HeaderMap, ignored: &[HeaderName]) -> Self {
+    /// Fields that no fill carries make no variant: identity, whose page is that of visitors without it;
+    /// codings, which are served by other means; where a request came from, which a fill says of nobody.
+    /// Only a transparent fill says whose address it was for; what varies by that is for nobody else.
+    pub(crate) fn of(headers: &HeaderMap, rules: &VaryRules) -> Self {
         let mut fields = Vec::new();
         for token in list_values(headers, &header::VARY) {
             if token == "*" {
                 return Self::Star;
             }
-            match HeaderName::from_bytes(token.as_bytes()) {
-                Ok(name) if NEVER_AN_AXIS.contains(&name) || ignored.contains(&name) => {}
-                Ok(name) => fields.push(name),
-                // A name that no request can carry is always absent.
-                Err(_) => {}
+            // A name that no request can carry is always absent.
+            let Ok(name) = HeaderName::from_bytes(token.as_bytes()) else {
+                continue;
+            };
+            let is_address = is_forwarding(&name) && !OF_THE_KEY.contains(&name.as_str());
+            if is_address && rules.mode == FillMode::Transparent {
+                return Self::Star;
+            }
+            if is_sendable(&name) && !rules.ignored.contains(&name) {
+                fields.push(name);
             }
         }
         fields.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -45,57 +56,13 @@ impl Vary {
 }
 
 /// What `headers` select among the variants by `names`.
-pub(crate) fn select(names: &[HeaderName], headers: &HeaderMap) -> VariantKey {
+pub(crate) fn select(names: &[HeaderName], headers: &HeaderMap, languages: &Languages) -> VariantKey {
     VariantKey(
         names
             .iter()
-            .map(|name| (name.clone(), value(name, headers)))
+            .map(|name| (name.clone(), normal_text(name, headers, languages)))
             .collect(),
     )
-}
-
-/// A field's value as it is compared (RFC 9111 §4.1: whitespace where it may stand, lines combined,
-/// and what is known of the field's own syntax).
-pub(crate) fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Box<str>> {
-    let mut lines = headers.get_all(name).iter().map(|line| match line.to_str() {
-        Ok(text) => text.trim().to_owned(),
-        Err(_) => line.as_bytes().escape_ascii().to_string(),
-    });
-    let mut value = lines.next()?;
-    for line in lines {
-        value.push_str(", ");
-        value.push_str(&line);
-    }
-    if *name == header::ACCEPT_LANGUAGE {
-        value = languages(&value);
-    }
-    Some(value.into())
-}
-
-/// The languages by falling weight, in lower case, weights dropped; those with weight 0 left out.
-fn languages(value: &str) -> String {
-    let mut ranges: Vec<(u32, String)> = value
-        .split(',')
-        .filter_map(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let tag = parts.next().filter(|tag| !tag.is_empty())?.to_ascii_lowercase();
-            let weight = parts
-                .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-                .map_or(1000, thousandths);
-            (weight > 0).then_some((weight, tag))
-        })
-        .collect();
-    // Stable: equal weights keep the order in which they were sent.
-    ranges.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-    let tags: Vec<String> = ranges.into_iter().map(|(_, tag)| tag).collect();
-    tags.join(",")
-}
-
-/// RFC 9110 §12.4.2: up to three digits behind the point.
-fn thousandths(weight: &str) -> u32 {
-    let weight: f32 = weight.parse().unwrap_or(0.0);
-    // Clamped to 0..=1000, so the cast loses nothing but the fraction.
-    (weight.clamp(0.0, 1.0) * 1000.0).round() as u32
 }
 
 #[cfg(test)]
@@ -111,36 +78,44 @@ mod tests {
         headers
     }
 
-    #[test]
-    fn names_are_sorted_and_identity_is_no_axis() {
-        let vary = headers(&[
-            ("vary", "RSC, Cookie, accept-encoding"),
-            ("vary", "Accept-Language,rsc"),
-        ]);
-        let Vary::Fields(names) = Vary::of(&vary, &[]) else {
-            panic!("not a star");
+    fn vary(fields: &[(&'static str, &'static str)], mode: FillMode) -> Vary {
+        let rules = VaryRules {
+            ignored: vec![header::USER_AGENT],
+            mode,
         };
-        assert_eq!(names, ["accept-language", "rsc"]);
-        assert_eq!(Vary::of(&headers(&[("vary", "rsc, *")]), &[]), Vary::Star);
+        Vary::of(&headers(fields), &rules)
     }
 
     #[test]
-    fn languages_are_compared_by_order_of_weight() {
-        for (a, b) in [
-            ("de, en;q=0.5", "DE,en;q=0.4"),
-            ("en;q=0.5,de", "de;q=0.9, en;q=0.1"),
-            ("de,fr;q=0", "de"),
-        ] {
-            assert_eq!(languages(a), languages(b), "{a} and {b}");
+    fn names_are_sorted_and_what_no_fill_carries_is_no_axis() {
+        let said = [
+            ("vary", "RSC, Cookie, accept-encoding, Range, Host, User-Agent"),
+            ("vary", "Accept-Language,rsc, TE, X-Forwarded-Proto"),
+        ];
+        for mode in [FillMode::Canonical, FillMode::Transparent] {
+            let Vary::Fields(names) = vary(&said, mode) else {
+                panic!("not a star");
+            };
+            assert_eq!(names, ["accept-language", "rsc"]);
+            assert_eq!(vary(&[("vary", "rsc, *")], mode), Vary::Star);
         }
-        assert_ne!(languages("de,en"), languages("en,de"));
+    }
+
+    #[test]
+    fn the_client_s_address_is_said_by_transparent_fills_only() {
+        for name in ["X-Forwarded-For", "X-Real-IP", "Forwarded"] {
+            let said = [("vary", name)];
+            assert_eq!(vary(&said, FillMode::Canonical), Vary::Fields(Vec::new()));
+            assert_eq!(vary(&said, FillMode::Transparent), Vary::Star);
+        }
     }
 
     #[test]
     fn absence_is_a_value_of_its_own() {
         let names = [header::ACCEPT_LANGUAGE];
-        let absent = select(&names, &HeaderMap::new());
-        let empty = select(&names, &headers(&[("accept-language", "")]));
+        let languages = Languages::default();
+        let absent = select(&names, &HeaderMap::new(), &languages);
+        let empty = select(&names, &headers(&[("accept-language", "")]), &languages);
         assert_ne!(absent, empty);
         assert_eq!(absent.id(), None);
         assert!(empty.id().is_some());

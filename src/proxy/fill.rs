@@ -6,19 +6,20 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use http::header::{self};
+use http::response::Parts;
 use http::{HeaderName, Request, Response, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
 use crate::head::StoredHead;
-use crate::headers::strip_hop_by_hop;
 use crate::outcome::Reason;
-use crate::policy::fill::FillRequest;
+use crate::policy::fill::{FillRequest, Purpose};
 use crate::policy::freshness::{Lifetime, generated};
-use crate::policy::store::{Owner, Storable, may_store, owner, stored_head};
-use crate::policy::{validate, vary};
+use crate::policy::store::{Storable, may_store, stored_head};
+use crate::policy::validate;
 use crate::proxy::Engine;
-use crate::proxy::intake::Intake;
+use crate::proxy::give_up::takes_back;
+use crate::proxy::intake::{Incoming, Intake};
 use crate::proxy::memory::{MAX_NEGATIVE, Negative};
 use crate::proxy::visit::Visit;
 use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store};
@@ -92,11 +93,21 @@ impl Fill {
             &self.engine.rules.store,
         );
         let (names, keep) = match verdict {
-            Storable::Snapshot(names) => (names, Keep::Snapshot),
-            Storable::Memory(seconds) => {
+            Storable::Memory(names, seconds) => {
                 self.take_out_stale().await;
-                (vary_names(&response, self), Keep::Memory(seconds))
+                (names, Keep::Memory(seconds))
             }
+            verdict if self.request.purpose == Purpose::Missing => {
+                let reason = match verdict {
+                    Storable::No(reason) => reason,
+                    _ => Reason::Accept,
+                };
+                return match response.status().is_server_error() {
+                    true => self.ends_for_all(lead, handover, reason),
+                    false => self.leave_to_each(lead, handover, reason),
+                };
+            }
+            Storable::Snapshot(names) => (names, Keep::Snapshot),
             Storable::No(reason) => {
                 if takes_back(reason) {
                     self.take_out_stale().await;
@@ -104,19 +115,27 @@ impl Fill {
                 return self.give_up(lead, handover, response, reason);
             }
         };
+        let (parts, body) = response.into_parts();
+        let mut incoming = Incoming::new(&parts.headers, body);
+        if let Some(reason) = incoming.look_ahead().await {
+            self.take_out_stale().await;
+            return self.leave_to_each(lead, handover, reason);
+        }
         let store = Arc::clone(&self.store);
         let writer = match tokio::task::spawn_blocking(move || store.body_writer()).await {
             Ok(Ok(writer)) => writer,
             Ok(Err(error)) => {
                 self.disk_failed(&error);
+                let response = Response::from_parts(parts, incoming.into_body());
                 return self.hand_over(lead, handover, response, Reason::Disk);
             }
             Err(_) => return,
         };
-        match self.open(&response, names, keep, &writer, (requested, now)) {
-            Ok(opening) => self.take_in(lead, opening, response.into_body(), writer).await,
+        match self.open(&parts, names, keep, &writer, (requested, now)) {
+            Ok(opening) => self.take_in(lead, opening, incoming, writer).await,
             Err(error) => {
                 self.disk_failed(&error);
+                let response = Response::from_parts(parts, incoming.into_body());
                 self.hand_over(lead, handover, response, Reason::Disk);
             }
         }
@@ -131,78 +150,34 @@ impl Fill {
         if let Some(stale) = &self.stale {
             validate::add_conditions(&stale.rendering.head, request.headers_mut());
         }
-        // Both come from a parsed URI, so together they are one.
-        *request.uri_mut() = self.path_and_query().parse().unwrap_or(Uri::from_static("/"));
+        *request.uri_mut() = Uri::from(self.request.target.clone());
         request
-    }
-
-    fn path_and_query(&self) -> String {
-        let path = &self.visit.target.path;
-        match self.request.query.as_str() {
-            "" => path.to_string(),
-            query => format!("{path}?{query}"),
-        }
-    }
-
-    /// The answer is not stored: who began the fill gets it, if it can be theirs.
-    fn give_up(
-        &self,
-        lead: &Lead,
-        handover: oneshot::Sender<Handover>,
-        response: Response<Body>,
-        reason: Reason,
-    ) {
-        if reason != Reason::ServerError {
-            let own = self.visit.own_line(&self.request);
-            let now = self.engine.clock.unix_seconds();
-            self.engine
-                .memory
-                .remember(self.flight, &self.visit.key, &own, (reason, now));
-        }
-        match owner(response.status(), response.headers(), reason) {
-            Owner::First => self.hand_over(lead, handover, response, reason),
-            Owner::Asker => {
-                drop(handover);
-                lead.close();
-                lead.report(Progress::Over(Ending::GiveUp(reason)));
-            }
-        }
-    }
-
-    fn hand_over(
-        &self,
-        lead: &Lead,
-        handover: oneshot::Sender<Handover>,
-        mut response: Response<Body>,
-        reason: Reason,
-    ) {
-        lead.close();
-        strip_hop_by_hop(response.headers_mut());
-        // Who began the fill may have gone away; then nobody gets it.
-        let _ = handover.send((response, reason));
-        lead.report(Progress::Over(Ending::GiveUp(reason)));
     }
 
     fn open(
         &self,
-        response: &Response<Body>,
+        response: &Parts,
         names: Vec<HeaderName>,
         keep: Keep,
         writer: &BodyWriter,
         (requested, now): (SystemTime, SystemTime),
     ) -> io::Result<Opening> {
         let rules = &self.engine.rules.store;
-        let head = stored_head(response.status(), response.headers(), now, rules);
+        let head = stored_head(response.status, &response.headers, now, rules);
         let lifetime = Lifetime::of(&head, rules.default_ttl);
-        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = response.headers.get(header::CONTENT_LENGTH);
         let head = FillHead {
             lifetime: match keep {
                 Keep::Snapshot => lifetime.seconds(),
                 Keep::Memory(seconds) => Some(seconds),
             },
-            generated: generated(response.headers(), lifetime, requested, now),
+            generated: generated(&response.headers, lifetime, requested, now),
             length: length.and_then(|value| value.to_str().ok()?.parse().ok()),
-            sent: vary::select(&names, &self.request.headers),
+            sent: self.request.select(&names),
+            class: match keep {
+                Keep::Snapshot => None,
+                Keep::Memory(_) => Some(self.request.class),
+            },
             names,
             head,
             prefix: writer.reader()?,
@@ -213,11 +188,11 @@ impl Fill {
         })
     }
 
-    async fn take_in(&self, lead: &Lead, opening: Opening, body: Body, writer: BodyWriter) {
+    async fn take_in(&self, lead: &Lead, opening: Opening, incoming: Incoming, writer: BodyWriter) {
         let head = &opening.head;
         let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
         report(Growth::Growing(0));
-        let (writer, length) = match self.body(lead, head, body, writer).await {
+        let (writer, length) = match self.body(lead, head, incoming, writer).await {
             Intake::Whole(writer, length) => (writer, length),
             Intake::Lost => return,
         };
@@ -252,14 +227,14 @@ impl Fill {
         kept: Kept,
     ) -> Result<(), Reason> {
         let (store, visit) = (Arc::clone(&self.store), Arc::clone(&self.visit));
-        let (sent, url, epoch) = (self.request.headers.clone(), self.path_and_query(), self.epoch);
+        let (request, epoch) = (self.request.clone(), self.epoch);
         let committed = tokio::task::spawn_blocking(move || {
             let candidate = Candidate {
                 key: &visit.key,
                 method: visit.method().as_str(),
-                url: &url,
+                url: request.target.as_str(),
                 names: &names,
-                select: &|names| vary::select(names, &sent),
+                select: &|names| request.select(names),
                 head,
                 generated: born,
                 epoch,
@@ -298,14 +273,6 @@ impl Fill {
         let Ok(Ok(body)) = tokio::task::spawn_blocking(move || prefix.read_at(0, limit)).await else {
             return Settled::NotKept(Reason::Disk);
         };
-        let own = self.visit.own_line(&self.request);
-        let subject = crate::pattern::Subject {
-            line: self.visit.key.line(),
-            own: Some(&own),
-        };
-        if self.store.is_overtaken(self.epoch, subject) {
-            return Settled::NotKept(Reason::Invalidated);
-        }
         let now = self.engine.clock.unix_seconds();
         let negative = Negative {
             head: head.head.clone(),
@@ -313,10 +280,15 @@ impl Fill {
             generated: now,
             until: now.saturating_add(seconds),
         };
-        self.engine
-            .memory
-            .keep_negative(&self.visit.key, &own, head.sent.clone(), negative);
-        Settled::Kept
+        let (variant, class) = (head.sent.clone(), self.request.class);
+        let kept = self.subjected(|subject| {
+            let memory = &self.engine.memory;
+            memory.keep_negative(subject, class, variant, negative)
+        });
+        match kept {
+            true => Settled::Kept,
+            false => Settled::NotKept(Reason::Invalidated),
+        }
     }
 
     /// The page that was stored is no more, or is not for everybody any more.
@@ -340,28 +312,5 @@ impl Fill {
                 "snapshots cannot be written; pages are served and not stored until that is mended"
             );
         });
-    }
-}
-
-/// Whether an answer that is not stored says that the page is nobody's any more. A redirect or an error may
-/// be for a while.
-fn takes_back(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NoStore | Reason::Private | Reason::SetCookie | Reason::VaryStar | Reason::Nonce
-    )
-}
-
-/// A page that is not there varies by what its answer names, too.
-fn vary_names(response: &Response<Body>, fill: &Fill) -> Vec<HeaderName> {
-    match vary::Vary::of(response.headers(), &fill.engine.rules.store.vary_ignore) {
-        vary::Vary::Fields(names) => {
-            let mut names = names;
-            names.extend_from_slice(&fill.request.unkeyed);
-            names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-            names.dedup();
-            names
-        }
-        vary::Vary::Star => Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use crate::outcome::Reason;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::{Lifetime, generated};
 use crate::policy::store::stored_head;
-use crate::policy::{validate, vary};
+use crate::policy::validate;
 use crate::proxy::fill::Fill;
 use crate::snapshot::{Kept, Snapshot};
 
@@ -30,7 +30,7 @@ impl Fill {
         let lifetime = Lifetime::of(&head, rules.default_ttl);
         let born = generated(headers, lifetime, requested, now);
         // What it answers is another variant, or nobody's any more.
-        if vary::select(&stale.variant.names(), &self.request.headers) != stale.variant {
+        if self.request.select(&stale.variant.names()) != stale.variant {
             return Ending::Again;
         }
         if let Some(reason) = withdrawn(&head.headers) {

@@ -1,15 +1,84 @@
 //! How a fill's body comes in: to disk, and past it when the disk cannot hold it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream;
+use http::header::HeaderMap;
 use http_body_util::BodyExt;
 
 use crate::flight::{FillHead, Growth, Lead, Progress};
 use crate::outcome::Reason;
+use crate::policy::markup::Scanner;
 use crate::proxy::fill::Fill;
 use crate::snapshot::BodyWriter;
+
+/// How long a page's head waits for the first piece of its body.
+const LOOK_AHEAD: Duration = Duration::from_millis(100);
+
+/// A body as it comes from the backend, looked through on the way.
+pub(super) struct Incoming {
+    body: Body,
+    scanner: Option<Scanner>,
+    /// What came before its turn, and has been looked through.
+    ahead: Option<Piece>,
+}
+
+type Piece = Option<Result<Bytes, axum::Error>>;
+
+impl Incoming {
+    pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
+        Self {
+            body,
+            scanner: Scanner::for_response(headers),
+            ahead: None,
+        }
+    }
+
+    /// Looks through the first piece of a page before anybody has its head: until then, what must not be
+    /// shared need not be. Most pages that have a token say so in their first kilobytes. A backend that sends
+    /// its head early and its body late is not waited for.
+    pub(super) async fn look_ahead(&mut self) -> Option<Reason> {
+        let scanner = self.scanner.as_mut()?;
+        let piece = tokio::time::timeout(LOOK_AHEAD, next_chunk(&mut self.body))
+            .await
+            .ok()?;
+        let found = match &piece {
+            Some(Ok(chunk)) => scanner.read(chunk),
+            _ => None,
+        };
+        self.ahead = Some(piece);
+        found
+    }
+
+    /// The next piece, and why the page must not be shared, if it is the one that says so.
+    async fn next(&mut self) -> (Piece, Option<Reason>) {
+        if let Some(piece) = self.ahead.take() {
+            return (piece, None);
+        }
+        let piece = next_chunk(&mut self.body).await;
+        let found = match (&piece, &mut self.scanner) {
+            (Some(Ok(chunk)), Some(scanner)) => scanner.read(chunk),
+            _ => None,
+        };
+        (piece, found)
+    }
+
+    /// The body again, from its beginning.
+    pub(super) fn into_body(self) -> Body {
+        match self.ahead {
+            None => self.body,
+            Some(first) => {
+                let rest = stream::unfold(self.body, |mut body| async {
+                    next_chunk(&mut body).await.map(|piece| (piece, body))
+                });
+                Body::from_stream(stream::StreamExt::chain(stream::iter(first), rest))
+            }
+        }
+    }
+}
 
 /// How the body came in.
 pub(super) enum Intake {
@@ -24,13 +93,14 @@ impl Fill {
         &self,
         lead: &Lead,
         head: &Arc<FillHead>,
-        mut body: Body,
+        mut incoming: Incoming,
         mut writer: BodyWriter,
     ) -> Intake {
         let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
         let mut length = 0;
         loop {
-            let chunk = match next_chunk(&mut body).await {
+            let (piece, found) = incoming.next().await;
+            let chunk = match piece {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => {
                     tracing::warn!(key = self.visit.key.line(), error = %crate::error::chain(&error), "the backend broke off");
@@ -45,14 +115,14 @@ impl Fill {
                 }
                 None => return Intake::Whole(Box::new(writer), length),
             };
-            if length + chunk.len() as u64 > self.engine.rules.store.max_body {
-                let own = self.visit.own_line(&self.request);
-                let now = self.engine.clock.unix_seconds();
-                self.engine
-                    .memory
-                    .remember(self.flight, &self.visit.key, &own, (Reason::TooLarge, now));
-                self.engine.tally.not_kept(Reason::TooLarge);
-                self.spill(lead, head, length, chunk, body).await;
+            let is_too_large = length + chunk.len() as u64 > self.engine.rules.store.max_body;
+            if let Some(reason) = found.or(is_too_large.then_some(Reason::TooLarge)) {
+                if found.is_some() {
+                    self.take_out_stale().await;
+                }
+                self.remember(reason);
+                self.engine.tally.not_kept(reason);
+                self.spill(lead, head, length, chunk, incoming.body).await;
                 return Intake::Lost;
             }
             let data = chunk.clone();
@@ -65,7 +135,7 @@ impl Fill {
                 Ok((_, Err(error))) => {
                     self.disk_failed(&error);
                     self.engine.tally.not_kept(Reason::Disk);
-                    self.spill(lead, head, length, chunk, body).await;
+                    self.spill(lead, head, length, chunk, incoming.body).await;
                     return Intake::Lost;
                 }
                 Err(_) => return Intake::Lost,

@@ -1,7 +1,7 @@
 //! Bounded tables of what is known without a file: pages that are not there, and pages that cannot be
 //! stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -13,6 +13,7 @@ use crate::head::{StoredHead, VariantKey};
 use crate::key::{Key, KeyHash};
 use crate::outcome::Reason;
 use crate::pattern::{KeyPattern, Subject};
+use crate::policy::accept::Class;
 use crate::proxy::invalidation::Forgets;
 
 /// A 404 or 410, whole.
@@ -32,9 +33,14 @@ const NEGATIVES: usize = 4096;
 /// All negative answers together, in bytes.
 const NEGATIVE_BYTES: u64 = 32 << 20;
 const NEGATIVE_VARIANTS: usize = 4;
-const MEMOS: usize = 65_536;
+/// About so many questions are expected.
+const MEMOS: usize = 16_384;
+/// All memos together, in bytes.
+const MEMO_BYTES: u64 = 16 << 20;
+/// How often the time may double for which a page passes.
+const MOST_DOUBLINGS: u32 = 6;
 
-/// The answers for one key.
+/// The answers for one key and one class of visitors.
 struct Negatives {
     key: Box<str>,
     own: Box<str>,
@@ -42,27 +48,52 @@ struct Negatives {
     answers: Vec<(VariantKey, Arc<Negative>)>,
 }
 
-/// Negative answers weigh what their bodies do, and something for themselves.
-#[derive(Clone)]
-struct ByBody;
+/// What an entry takes beside its texts, about.
+const OVERHEAD: u64 = 512;
 
-impl Weighter<KeyHash, Arc<Negatives>> for ByBody {
-    fn weight(&self, _: &KeyHash, known: &Arc<Negatives>) -> u64 {
-        let bodies: u64 = known
-            .answers
-            .iter()
-            .map(|(_, negative)| negative.body.len() as u64)
-            .sum();
-        bodies + 1024
+/// Entries weigh what they hold: whoever asks chooses the length of the key.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<(KeyHash, Class), Arc<Negatives>> for ByBytes {
+    fn weight(&self, _: &(KeyHash, Class), known: &Arc<Negatives>) -> u64 {
+        let answers = known.answers.iter().map(|(variant, negative)| {
+            let values = variant
+                .0
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |value| value.len()));
+            let fields = negative
+                .head
+                .headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len());
+            negative.body.len() + values.sum::<usize>() + fields.sum::<usize>()
+        });
+        (known.key.len() + known.own.len() + answers.sum::<usize>()) as u64 + OVERHEAD
+    }
+}
+
+impl Weighter<FlightKey, Arc<Memo>> for ByBytes {
+    fn weight(&self, _: &FlightKey, memo: &Arc<Memo>) -> u64 {
+        (memo.key.len() + memo.own.len()) as u64 + OVERHEAD
     }
 }
 
 struct Memo {
     reason: Reason,
-    /// Seconds since 1970.
-    until: u64,
+    standing: MemoStanding,
+    /// How often the question was opened again for nothing.
+    reopened: u32,
     key: Box<str>,
     own: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MemoStanding {
+    /// Until this second since 1970, requests pass and nothing is asked.
+    Until(u64),
+    /// The next request is a fill.
+    Open,
 }
 
 /// That an answer could not be stored.
@@ -75,86 +106,161 @@ pub(crate) enum Remembered {
     LongAgo(Reason),
 }
 
+/// What is remembered of, and whether an invalidation has come since its fetch began. That is asked under the
+/// lock under which invalidations forget, so nothing is remembered that they should have reached.
+pub(crate) struct Subjected<'a> {
+    pub(crate) key: &'a Key,
+    /// `METHOD:/path?query` as filled.
+    pub(crate) own: &'a str,
+    pub(crate) is_overtaken: &'a dyn Fn() -> bool,
+}
+
+/// Who found that an answer cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finder {
+    /// A fill, which was for nothing.
+    Fill,
+    /// A visitor's own request, which passed anyway.
+    Probe,
+}
+
 /// See the module.
 pub(crate) struct Memory {
-    negatives: Cache<KeyHash, Arc<Negatives>, ByBody>,
-    memos: Cache<FlightKey, Arc<Memo>>,
+    negatives: Cache<(KeyHash, Class), Arc<Negatives>, ByBytes>,
+    memos: Cache<FlightKey, Arc<Memo>, ByBytes>,
     /// Seconds; 0 is off.
     pass_ttl: u64,
+    /// Held while something is remembered, or forgotten for an invalidation.
+    changing: Mutex<()>,
 }
 
 impl Memory {
     pub(crate) fn new(pass_ttl: u64) -> Self {
         Self {
-            negatives: Cache::with_weighter(NEGATIVES, NEGATIVE_BYTES, ByBody),
-            memos: Cache::new(MEMOS),
+            negatives: Cache::with_weighter(NEGATIVES, NEGATIVE_BYTES, ByBytes),
+            memos: Cache::with_weighter(MEMOS, MEMO_BYTES, ByBytes),
             pass_ttl,
+            changing: Mutex::default(),
         }
     }
 
-    /// The answer in memory that `select` selects, if it has not expired at `now`.
+    /// The answer for `class` that `select` selects, if it has not expired at `now`.
     pub(crate) fn negative(
         &self,
         key: &Key,
+        class: Class,
         select: &dyn Fn(&[HeaderName]) -> VariantKey,
         now: u64,
     ) -> Option<Arc<Negative>> {
-        let known = self.negatives.get(&key.hash)?;
+        let known = self.negatives.get(&(key.hash, class))?;
         let wanted = select(&known.names);
         let (_, negative) = known.answers.iter().find(|(variant, _)| *variant == wanted)?;
         (negative.generated <= now && now < negative.until).then(|| Arc::clone(negative))
     }
 
-    /// The fields by which the answers in memory for `key` vary.
-    pub(crate) fn names(&self, key: &Key) -> Option<Vec<HeaderName>> {
-        self.negatives.get(&key.hash).map(|known| known.names.clone())
+    /// The fields by which the answers for `class` vary.
+    pub(crate) fn names(&self, key: &Key, class: Class) -> Option<Vec<HeaderName>> {
+        self.negatives
+            .get(&(key.hash, class))
+            .map(|known| known.names.clone())
     }
 
-    pub(crate) fn keep_negative(&self, key: &Key, own: &str, variant: VariantKey, negative: Negative) {
+    /// Says whether it was kept.
+    pub(crate) fn keep_negative(
+        &self,
+        subject: &Subjected<'_>,
+        class: Class,
+        variant: VariantKey,
+        negative: Negative,
+    ) -> bool {
+        let _changing = self.changing();
+        if (subject.is_overtaken)() {
+            return false;
+        }
+        let place = (subject.key.hash, class);
         let names = variant.names();
-        let mut answers: Vec<_> = match self.negatives.get(&key.hash) {
+        let mut answers: Vec<_> = match self.negatives.get(&place) {
             Some(known) if known.names == names => {
                 let others = known.answers.iter().filter(|(other, _)| *other != variant);
-                others.take(NEGATIVE_VARIANTS - 1).cloned().collect()
+                // The newest stay.
+                let others: Vec<_> = others.cloned().collect();
+                let from = others.len().saturating_sub(NEGATIVE_VARIANTS - 1);
+                others.into_iter().skip(from).collect()
             }
             _ => Vec::new(),
         };
         answers.push((variant, Arc::new(negative)));
         let entry = Negatives {
-            key: key.text.clone(),
-            own: own.into(),
+            key: subject.key.text.clone(),
+            own: subject.own.into(),
             names,
             answers,
         };
-        self.negatives.insert(key.hash, Arc::new(entry));
+        self.negatives.insert(place, Arc::new(entry));
+        true
     }
 
     /// Why an earlier answer to the same question could not be stored.
     pub(crate) fn memo(&self, key: FlightKey, now: u64) -> Option<Remembered> {
         let memo = self.memos.get(&key)?;
-        Some(match now < memo.until {
-            true => Remembered::Lately(memo.reason),
-            false => Remembered::LongAgo(memo.reason),
-        })
+        match memo.standing {
+            MemoStanding::Until(end) if now < end => Some(Remembered::Lately(memo.reason)),
+            MemoStanding::Until(_) => Some(Remembered::LongAgo(memo.reason)),
+            MemoStanding::Open => None,
+        }
     }
 
     /// Remembers from `now` on.
-    pub(crate) fn remember(&self, flight: FlightKey, key: &Key, own: &str, (reason, now): (Reason, u64)) {
+    pub(crate) fn remember(
+        &self,
+        flight: FlightKey,
+        subject: &Subjected<'_>,
+        finder: Finder,
+        (reason, now): (Reason, u64),
+    ) {
         if self.pass_ttl == 0 {
             return;
         }
+        let _changing = self.changing();
+        if (subject.is_overtaken)() {
+            return;
+        }
+        let known = self.memos.get(&flight);
+        let before = known.as_ref().map_or(0, |memo| memo.reopened);
+        let was_open = known.is_some_and(|memo| memo.standing == MemoStanding::Open);
+        let reopened = match finder {
+            Finder::Fill if was_open => (before + 1).min(MOST_DOUBLINGS),
+            Finder::Fill | Finder::Probe => before,
+        };
+        let patience = self.pass_ttl.saturating_mul(1 << reopened);
         let memo = Memo {
             reason,
-            until: now.saturating_add(self.pass_ttl),
-            key: key.text.clone(),
-            own: own.into(),
+            standing: MemoStanding::Until(now.saturating_add(patience)),
+            reopened,
+            key: subject.key.text.clone(),
+            own: subject.own.into(),
         };
         self.memos.insert(flight, Arc::new(memo));
     }
 
-    /// The question is open again.
+    /// The question is open again. What was found in a body shows in no head: where the next fill finds it
+    /// again, twice as long passes until the one after.
     pub(crate) fn reopen(&self, flight: FlightKey) {
-        self.memos.remove(&flight);
+        let _changing = self.changing();
+        if let Some(known) = self.memos.get(&flight) {
+            let memo = Memo {
+                reason: known.reason,
+                standing: MemoStanding::Open,
+                reopened: known.reopened,
+                key: known.key.clone(),
+                own: known.own.clone(),
+            };
+            self.memos.insert(flight, Arc::new(memo));
+        }
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,6 +273,7 @@ impl Forgets for Memory {
             };
             patterns.iter().any(|pattern| pattern.is_match(subject))
         };
+        let _changing = self.changing();
         let forgotten = std::cell::Cell::new(0);
         self.negatives.retain(|_, known| {
             let goes = fits(&known.key, &known.own);
@@ -177,5 +284,117 @@ impl Forgets for Memory {
         });
         self.memos.retain(|_, memo| !fits(&memo.key, &memo.own));
         forgotten.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+
+    fn subject<'a>(key: &'a Key, is_overtaken: &'a dyn Fn() -> bool) -> Subjected<'a> {
+        Subjected {
+            key,
+            own: key.line(),
+            is_overtaken,
+        }
+    }
+
+    fn keep(memory: &Memory, key: &Key, class: Class, body: &'static [u8]) -> bool {
+        let negative = Negative {
+            head: StoredHead {
+                status: StatusCode::NOT_FOUND,
+                headers: HeaderMap::new(),
+                expires_after: None,
+            },
+            body: Bytes::from_static(body),
+            generated: 0,
+            until: 60,
+        };
+        memory.keep_negative(&subject(key, &|| false), class, VariantKey::default(), negative)
+    }
+
+    fn body(memory: &Memory, key: &Key, class: Class) -> Option<Bytes> {
+        let found = memory.negative(key, class, &|_| VariantKey::default(), 1);
+        found.map(|negative| negative.body.clone())
+    }
+
+    #[test]
+    fn classes_are_kept_apart_and_an_invalidation_drops_both() {
+        let memory = Memory::new(120);
+        let key = Key::from_text("GET:/gone");
+        keep(&memory, &key, Class::Document, b"page");
+        keep(&memory, &key, Class::Other, b"data");
+        assert_eq!(body(&memory, &key, Class::Document).unwrap(), "page");
+        assert_eq!(body(&memory, &key, Class::Other).unwrap(), "data");
+        let dropped = memory.forget(&[KeyPattern::parse("/gone").unwrap()]);
+        assert_eq!(dropped, 2);
+        assert_eq!(body(&memory, &key, Class::Document), None);
+        assert_eq!(body(&memory, &key, Class::Other), None);
+    }
+
+    #[test]
+    fn a_flood_of_both_classes_stays_below_its_bound() {
+        let memory = Memory::new(120);
+        for n in 0..3000 {
+            let key = Key::from_text(format!("GET:/{n}?{}", "x".repeat(20_000)));
+            keep(&memory, &key, Class::Document, b"page");
+            keep(&memory, &key, Class::Other, b"data");
+            memory.remember(
+                FlightKey(*key.hash.as_bytes()),
+                &subject(&key, &|| false),
+                Finder::Fill,
+                (Reason::NoStore, 0),
+            );
+        }
+        assert!(memory.negatives.weight() <= NEGATIVE_BYTES);
+        assert!(memory.memos.weight() <= MEMO_BYTES);
+        assert!(memory.negatives.len() < 3000 && memory.memos.len() < 3000);
+    }
+
+    #[test]
+    fn what_an_invalidation_has_overtaken_is_not_remembered() {
+        let memory = Memory::new(120);
+        let key = Key::from_text("GET:/");
+        let flight = FlightKey([0; 32]);
+        memory.remember(
+            flight,
+            &subject(&key, &|| true),
+            Finder::Fill,
+            (Reason::NoStore, 0),
+        );
+        assert_eq!(memory.memo(flight, 1), None);
+        memory.remember(
+            flight,
+            &subject(&key, &|| false),
+            Finder::Fill,
+            (Reason::NoStore, 0),
+        );
+        assert_eq!(memory.memo(flight, 1), Some(Remembered::Lately(Reason::NoStore)));
+        memory.forget(&[KeyPattern::parse("*").unwrap()]);
+        assert_eq!(memory.memo(flight, 1), None);
+    }
+
+    #[test]
+    fn a_question_that_is_opened_for_nothing_is_opened_ever_more_seldom() {
+        let memory = Memory::new(100);
+        let key = Key::from_text("GET:/");
+        let flight = FlightKey([0; 32]);
+        let mut now = 0;
+        for patience in [100, 200, 400, 800] {
+            let found = (Reason::CsrfField, now);
+            memory.remember(flight, &subject(&key, &|| false), Finder::Fill, found);
+            assert_eq!(
+                memory.memo(flight, now + patience - 1),
+                Some(Remembered::Lately(Reason::CsrfField))
+            );
+            now += patience;
+            assert_eq!(
+                memory.memo(flight, now),
+                Some(Remembered::LongAgo(Reason::CsrfField))
+            );
+            memory.reopen(flight);
+            assert_eq!(memory.memo(flight, now), None);
+        }
     }
 }

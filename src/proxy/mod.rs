@@ -6,11 +6,13 @@
 
 mod fill;
 mod freshen;
+mod give_up;
 mod handle;
 mod intake;
 mod invalidation;
 mod memory;
 mod pass;
+mod recall;
 mod respond;
 mod seat;
 mod tally;
@@ -30,6 +32,7 @@ use crate::config::check::Rules;
 use crate::flight::FlightTable;
 use crate::headers::list_values;
 use crate::outcome::Reason;
+use crate::policy::identity::Identity;
 use crate::policy::request::{BodyPresence, Facts, Route, route};
 use crate::snapshot::Store;
 use crate::throttle::Throttle;
@@ -145,6 +148,13 @@ impl Engine {
             Route::Refuse(reason) => self.refuse(reason, request.method()),
             Route::Tunnel => self.tunnel(request, &target).await,
             Route::Pass(reason) => self.pass(request, &target, reason).await,
+            Route::Somebody(somebody) => {
+                if let Identity::Cookie(name) = somebody {
+                    self.tally.cookie(name);
+                }
+                let reason = somebody.reason();
+                self.pass(request, &target, reason).await
+            }
             Route::Lookup(included) => self.look_up(request, target, included).await,
         }
     }

@@ -9,6 +9,7 @@ use crate::headers::strip_hop_by_hop;
 use crate::outcome::{Outcome, Reason};
 use crate::pattern::KeyPattern;
 use crate::policy::forward::pass_headers;
+use crate::policy::request::AfterUnsafe;
 use crate::proxy::Engine;
 use crate::proxy::respond::{Verdict, refusal};
 use crate::proxy::target::Target;
@@ -107,7 +108,9 @@ impl Engine {
     async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target) {
         // A method that `include_paths` names asks for a page; it changes none.
         let filters = &self.rules.request.filters;
-        if filters.judge(method.as_str(), &target.path) != Err(Reason::Method) {
+        if self.rules.request.after_unsafe == AfterUnsafe::Nothing
+            || filters.judge(method.as_str(), &target.path) != Err(Reason::Method)
+        {
             return;
         }
         let succeeded = status.is_success() || status.is_redirection();

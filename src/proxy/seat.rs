@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use http::header::{self, HeaderValue};
-use http::{Method, Response};
+use http::{HeaderName, Method, Response};
+use tokio::sync::oneshot;
 
 use crate::clock::from_unix_seconds;
-use crate::flight::{Ending, FillHead, FlightKey, Growth, Joined, Progress, Seat, Settled};
-use crate::key::Key;
+use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Joined, Lead, Progress, Seat, Settled};
+use crate::key::{Key, KeyRules};
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::pattern::Subject;
-use crate::policy::fill::{FillRequest, fill_request};
+use crate::policy::accept::Class;
+use crate::policy::fill::{FillRequest, FillRules, Purpose, Question, fill_request};
 use crate::policy::reuse::may_serve_stale;
 use crate::proxy::Engine;
 use crate::proxy::fill::Fill;
@@ -19,7 +21,7 @@ use crate::proxy::memory::Remembered;
 use crate::proxy::respond::{Keeping, Verdict, write_age};
 use crate::proxy::visit::{Learnt, Round, Stale, Visit};
 use crate::serve;
-use crate::snapshot::Store;
+use crate::snapshot::{Snapshot, Store};
 
 impl Engine {
     /// Joins the fill for this visit, or begins it.
@@ -30,13 +32,16 @@ impl Engine {
         learnt: &mut Learnt,
         stale: Option<Stale>,
     ) -> Round {
-        let request = fill_request(
-            &visit.source(),
-            &learnt.names,
-            &self.rules.fill,
-            &self.rules.key,
-            &self.via.value,
-        );
+        let request = match self.fill_request(visit, learnt).await {
+            Ok(request) => request,
+            Err(Reason::BadRequest) => {
+                let (response, verdict) = self.refuse(Reason::BadRequest, &visit.parts.method);
+                return Round::Answer(response, verdict);
+            }
+            Err(reason) => return Round::Pass(reason),
+        };
+        // What is stored is the page, and this is not about the page.
+        let stale = stale.filter(|_| request.purpose == Purpose::Page);
         let flight = flight_key(&visit.key, &request);
         match self.memory.memo(flight, self.clock.unix_seconds()) {
             Some(Remembered::Lately(reason)) => return Round::Pass(reason),
@@ -51,36 +56,65 @@ impl Engine {
         let role = match self.flights.join(flight, subject) {
             Joined::Follower(seat) => Role::follower(seat),
             Joined::Leader(lead, seat, handover) => {
-                // Between the lookup and now another fill may have ended.
-                let seen = stale.as_ref().map(|stale| &*stale.snapshot);
-                if self.has_learnt(visit, flight)
-                    || store.has_changed(&visit.key, &|names| visit.select(names), seen)
-                {
-                    lead.report(Progress::Over(Ending::Again));
-                    return Round::Again;
+                let seen = stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
+                match self.lead(store, visit, (request, flight), seen, (lead, handover)) {
+                    Ok(()) => Role::leader(seat),
+                    Err(round) => return round,
                 }
-                // Taken before the fill starts: an invalidation from here on overtakes it.
-                let epoch = store.epoch();
-                let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
-                    lead.report(Progress::Over(Ending::GiveUp(Reason::Busy)));
-                    return Round::Pass(Reason::Busy);
-                };
-                let fill = Fill {
-                    engine: Arc::clone(self),
-                    store: Arc::clone(store),
-                    visit: Arc::clone(visit),
-                    request,
-                    stale: stale.as_ref().map(|stale| Arc::clone(&stale.snapshot)),
-                    flight,
-                    epoch,
-                    permit: Mutex::new(Some(permit)),
-                };
-                // Owned by the permits: shutting down waits for them all.
-                tokio::spawn(fill.run(lead, handover));
-                Role::leader(seat)
             }
         };
         self.follow(visit, learnt, role, stale).await
+    }
+
+    async fn fill_request(&self, visit: &Arc<Visit>, learnt: &Learnt) -> Result<FillRequest, Reason> {
+        let (rules, key_rules, via) = (&self.rules.fill, &self.rules.key, &self.via.value);
+        let (names, apart) = (&learnt.names, learnt.apart);
+        if key_rules.custom.is_none() {
+            return ask(visit, (names, apart), rules, key_rules, via);
+        }
+        // Somebody else's function is called many times here: it may hold up this visit, and no other.
+        let (visit, names) = (Arc::clone(visit), names.clone());
+        let (rules, key_rules, via) = (rules.clone(), key_rules.clone(), via.clone());
+        let asked =
+            tokio::task::spawn_blocking(move || ask(&visit, (&names, apart), &rules, &key_rules, &via));
+        asked.await.unwrap_or(Err(Reason::Key))
+    }
+
+    /// Begins the fill, unless there is no need or no room.
+    fn lead(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        visit: &Arc<Visit>,
+        (request, flight): (FillRequest, FlightKey),
+        stale: Option<Arc<Snapshot>>,
+        (lead, handover): (Lead, oneshot::Sender<Handover>),
+    ) -> Result<(), Round> {
+        // Between the lookup and now another fill may have ended.
+        if self.has_learnt(visit, flight)
+            || store.has_changed(&visit.key, &|names| visit.select(names), stale.as_deref())
+        {
+            lead.report(Progress::Over(Ending::Again));
+            return Err(Round::Again);
+        }
+        // Taken before the fill starts: an invalidation from here on overtakes it.
+        let epoch = store.epoch();
+        let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
+            lead.report(Progress::Over(Ending::GiveUp(Reason::Busy)));
+            return Err(Round::Pass(Reason::Busy));
+        };
+        let fill = Fill {
+            engine: Arc::clone(self),
+            store: Arc::clone(store),
+            visit: Arc::clone(visit),
+            request,
+            stale,
+            flight,
+            epoch,
+            permit: Mutex::new(Some(permit)),
+        };
+        // Owned by the permits: shutting down waits for them all.
+        tokio::spawn(fill.run(lead, handover));
+        Ok(())
     }
 
     /// Whether the memory has an answer by now that it had not when it was asked.
@@ -88,7 +122,7 @@ impl Engine {
         let now = self.clock.unix_seconds();
         let negative = self
             .memory
-            .negative(&visit.key, &|names| visit.select(names), now);
+            .negative(&visit.key, visit.class, &|names| visit.select(names), now);
         negative.is_some() || matches!(self.memory.memo(flight, now), Some(Remembered::Lately(_)))
     }
 
@@ -140,6 +174,12 @@ impl Engine {
         growth: Growth,
         was_stale: bool,
     ) -> Round {
+        if head.class.is_some_and(|class| class != visit.class) {
+            // A page that is missing, as the other class of visitors is told of it.
+            learnt.apart = Some(visit.class);
+            learnt.names.clone_from(&head.names);
+            return Round::Again;
+        }
         if visit.select(&head.names) != head.sent {
             // The answer is another variant than this client's, which is filled next.
             learnt.names.clone_from(&head.names);
@@ -163,32 +203,7 @@ impl Engine {
                 .with_forward(forward_of(learnt, was_stale))
                 .with_keeping(Keeping::Stored)
         };
-        let etag = head.head.headers.get(header::ETAG);
-        let full = serve::full_head(head.head.status, &head.head.headers, etag);
-        let mut response = match serve::not_modified(&full, &visit.parts.headers) {
-            Some(response) => response,
-            None => {
-                let mut full = full;
-                if let Some(length) = head.length {
-                    full.headers_mut()
-                        .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-                }
-                let body = match visit.parts.method {
-                    Method::HEAD => Body::empty(),
-                    _ => role.seat.into_body(Arc::clone(&head)),
-                };
-                full.map(|()| body)
-            }
-        };
-        if age > 0 {
-            write_age(response.headers_mut(), age, head.head.expires_after, now);
-        } else if let Some(seconds) = head.head.expires_after {
-            let expires = httpdate::fmt_http_date(from_unix_seconds(now.saturating_add(seconds)));
-            if let Ok(expires) = HeaderValue::from_str(&expires) {
-                response.headers_mut().insert(header::EXPIRES, expires);
-            }
-        }
-        Round::Answer(response, verdict)
+        Round::Answer(shared_answer(visit, role.seat, &head, (age, now)), verdict)
     }
 
     /// The backend cannot be asked: what is stored answers if it may (RFC 9111 §4.2.4).
@@ -212,6 +227,51 @@ impl Engine {
         let (response, verdict) = self.no_answer(reason, &visit.parts.method);
         Round::Answer(response, verdict.with_forward(forward))
     }
+}
+
+fn ask(
+    visit: &Visit,
+    (learned, apart): (&[HeaderName], Option<Class>),
+    rules: &FillRules,
+    key_rules: &KeyRules,
+    via: &HeaderValue,
+) -> Result<FillRequest, Reason> {
+    let question = Question {
+        source: &visit.source(),
+        asker: &visit.asker(),
+        learned,
+        apart,
+    };
+    fill_request(&question, rules, key_rules, via)
+}
+
+/// What a fill brings, to one of those who share it.
+fn shared_answer(visit: &Visit, seat: Seat, head: &Arc<FillHead>, (age, now): (u64, u64)) -> Response<Body> {
+    let etag = head.head.headers.get(header::ETAG);
+    let mut full = serve::full_head(head.head.status, &head.head.headers, etag);
+    let mut response = match serve::not_modified(&full, &visit.parts.headers) {
+        Some(response) => response,
+        None => {
+            if let Some(length) = head.length {
+                full.headers_mut()
+                    .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            let body = match visit.parts.method {
+                Method::HEAD => Body::empty(),
+                _ => seat.into_body(Arc::clone(head)),
+            };
+            full.map(|()| body)
+        }
+    };
+    if age > 0 {
+        write_age(response.headers_mut(), age, head.head.expires_after, now);
+    } else if let Some(seconds) = head.head.expires_after {
+        let expires = httpdate::fmt_http_date(from_unix_seconds(now.saturating_add(seconds)));
+        if let Ok(expires) = HeaderValue::from_str(&expires) {
+            response.headers_mut().insert(header::EXPIRES, expires);
+        }
+    }
+    response
 }
 
 /// A seat and how it was come by.
@@ -260,13 +320,12 @@ fn forward_of(learnt: &Learnt, was_stale: bool) -> Forward {
 fn flight_key(key: &Key, request: &FillRequest) -> FlightKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.hash.as_bytes());
-    for (name, value) in &request.sent().0 {
-        for text in [Some(name.as_str()), value.as_deref()] {
-            let text = text.unwrap_or_default();
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
-    }
+    hasher.update(match request.apart {
+        None => b"page",
+        Some(Class::Document) => b"docu",
+        Some(Class::Other) => b"else",
+    });
+    request.sent.hash_into(&mut hasher);
     FlightKey(*hasher.finalize().as_bytes())
 }
 

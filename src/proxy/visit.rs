@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
@@ -17,12 +17,15 @@ use http_body_util::{BodyExt, Limited};
 use crate::flight::FlightKey;
 use crate::head::{Generated, VariantKey};
 use crate::key::{Key, KeySource, target_line};
+use crate::language::Languages;
 use crate::outcome::{Forward, Outcome, Reason};
+use crate::policy::accept::{Class, class};
 use crate::policy::fill::FillRequest;
 use crate::policy::filter::Included;
+use crate::policy::forward::Asker;
 use crate::policy::request::needs_accept_axis;
 use crate::policy::reuse::{Reuse, Standing, reuse};
-use crate::policy::store::{Asked, Storable, accepts_coding, may_store};
+use crate::policy::store::{Asked, accepts_coding};
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
 use crate::proxy::respond::{Verdict, write_age};
@@ -33,7 +36,7 @@ use crate::snapshot::{Lookup, Snapshot, Store};
 /// The largest request body that is made part of a key, in bytes.
 const MAX_KEY_BODY: usize = 1 << 20;
 /// Lookups a visit makes at most before it passes.
-const MAX_ROUNDS: usize = 5;
+const MAX_ROUNDS: usize = 6;
 
 /// A request on its way through the cache.
 pub(super) struct Visit {
@@ -45,6 +48,8 @@ pub(super) struct Visit {
     pub(super) query: String,
     /// Of methods that have one.
     pub(super) body: Option<Bytes>,
+    pub(super) class: Class,
+    pub(super) languages: Languages,
 }
 
 impl Visit {
@@ -54,11 +59,20 @@ impl Visit {
     }
 
     pub(super) fn select(&self, names: &[HeaderName]) -> VariantKey {
-        vary::select(names, &self.parts.headers)
+        vary::select(names, &self.parts.headers, &self.languages)
     }
 
     pub(super) fn source(&self) -> KeySource<'_> {
         source(&self.parts, &self.target, &self.query, self.body.as_ref())
+    }
+
+    /// Who asks, under the address that the key stands for.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker {
+            scheme: self.target.site_scheme,
+            host: &self.target.site_host,
+            ..self.target.asker()
+        }
     }
 
     /// What `fill` asks, for judging its answer.
@@ -104,6 +118,8 @@ fn source<'a>(parts: &'a Parts, target: &'a Target, query: &'a str, body: Option
 #[derive(Default)]
 pub(super) struct Learnt {
     pub(super) names: Vec<HeaderName>,
+    /// The page is missing, and what is known of that is for the other class of visitors than this one.
+    pub(super) apart: Option<Class>,
     /// The backend has just said that what is stored holds.
     pub(super) validated: bool,
     /// The file changed under the last answer.
@@ -151,7 +167,14 @@ impl Engine {
             .rules
             .key
             .key(&source(&parts, &target, &query, body.as_ref()));
+        let Some(key) = key else {
+            let body = body.map_or_else(Body::empty, Body::from);
+            let request = Request::from_parts(parts, body);
+            return self.pass(request, &target, Reason::Key).await;
+        };
         let visit = Arc::new(Visit {
+            class: class(&parts.headers),
+            languages: self.rules.key.languages.clone(),
             parts,
             target,
             included,
@@ -159,45 +182,30 @@ impl Engine {
             query,
             body,
         });
+        self.visit(&store, &visit).await
+    }
+
+    /// Goes round until there is an answer.
+    async fn visit(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>) -> (Response<Body>, Verdict) {
         let mut learnt = Learnt::default();
         for _ in 0..MAX_ROUNDS {
-            match self.round(&store, &visit, &mut learnt).await {
+            match self.round(store, visit, &mut learnt).await {
                 Round::Answer(response, verdict) => return (response, verdict),
                 Round::Again => {}
-                Round::Pass(reason) => return self.pass_visit(&visit, reason).await,
+                Round::Pass(reason) => return self.pass_visit(visit, reason).await,
                 Round::Probe(reason, flight, request) => {
-                    return self.probe(&visit, reason, flight, &request).await;
+                    return self.probe(store, visit, (reason, flight), &request).await;
                 }
             }
         }
         // Something changes faster than it can be looked up.
-        self.pass_visit(&visit, Reason::Foreign).await
+        self.pass_visit(visit, Reason::Foreign).await
     }
 
-    async fn pass_visit(&self, visit: &Visit, reason: Reason) -> (Response<Body>, Verdict) {
+    pub(super) async fn pass_visit(&self, visit: &Visit, reason: Reason) -> (Response<Body>, Verdict) {
         let body = visit.body.clone().map_or_else(Body::empty, Body::from);
         let request = Request::from_parts(visit.parts.clone(), body);
         self.pass(request, &visit.target, reason).await
-    }
-
-    /// Passes a visit to a page that could not be stored when it was last tried.
-    async fn probe(
-        &self,
-        visit: &Visit,
-        reason: Reason,
-        flight: FlightKey,
-        request: &FillRequest,
-    ) -> (Response<Body>, Verdict) {
-        let (response, verdict) = self.pass_visit(visit, reason).await;
-        let asked = visit.asked(request, self.clock.now());
-        match may_store(response.status(), response.headers(), &asked, &self.rules.store) {
-            Storable::No(reason) => {
-                let (own, now) = (visit.own_line(request), self.clock.unix_seconds());
-                self.memory.remember(flight, &visit.key, &own, (reason, now));
-            }
-            Storable::Snapshot(_) | Storable::Memory(_) => self.memory.reopen(flight),
-        }
-        (response, verdict)
     }
 
     async fn round(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>, learnt: &mut Learnt) -> Round {
@@ -306,41 +314,6 @@ impl Engine {
             self.clock.unix_seconds(),
         );
         Ok(response)
-    }
-
-    /// A page that is known not to be there.
-    fn recall(&self, visit: &Visit, learnt: &mut Learnt) -> Option<Round> {
-        let now = self.clock.unix_seconds();
-        let Some(negative) = self
-            .memory
-            .negative(&visit.key, &|names| visit.select(names), now)
-        else {
-            if learnt.names.is_empty()
-                && let Some(names) = self.memory.names(&visit.key)
-            {
-                learnt.names = names;
-            }
-            return None;
-        };
-        let standing = Standing {
-            age: now.saturating_sub(negative.generated),
-            ttl: i64::try_from(negative.until - now).ok(),
-            lifetime: None,
-        };
-        let head = serve::full_head(negative.head.status, &negative.head.headers, None);
-        let mut response = head.map(|()| match visit.parts.method {
-            Method::HEAD => Body::empty(),
-            _ => Body::from(negative.body.clone()),
-        });
-        let length = HeaderValue::from(negative.body.len());
-        response.headers_mut().insert(header::CONTENT_LENGTH, length);
-        write_age(
-            response.headers_mut(),
-            standing.age,
-            negative.head.expires_after,
-            now,
-        );
-        Some(Round::Answer(response, Verdict::hit(&standing)))
     }
 }
 

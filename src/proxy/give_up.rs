@@ -1,0 +1,97 @@
+//! An answer that is not kept: who gets it, and what is remembered of it.
+
+use axum::body::Body;
+use http::Response;
+use tokio::sync::oneshot;
+
+use crate::flight::{Ending, Handover, Lead, Progress};
+use crate::headers::strip_hop_by_hop;
+use crate::outcome::Reason;
+use crate::pattern::Subject;
+use crate::policy::store::{Owner, owner};
+use crate::proxy::fill::Fill;
+use crate::proxy::memory::{Finder, Subjected};
+
+impl Fill {
+    /// The answer is not stored: who began the fill gets it, if it can be theirs.
+    pub(super) fn give_up(
+        &self,
+        lead: &Lead,
+        handover: oneshot::Sender<Handover>,
+        response: Response<Body>,
+        reason: Reason,
+    ) {
+        if !response.status().is_server_error() {
+            self.remember(reason);
+        }
+        let client = &self.visit.parts.headers;
+        let rendered = self.request.rendered;
+        match owner(response.status(), response.headers(), reason, rendered, client) {
+            Owner::First => self.hand_over(lead, handover, response, reason),
+            Owner::Asker => self.ends_for_all(lead, handover, reason),
+        }
+    }
+
+    /// The answer is nobody's: each asks for their own.
+    pub(super) fn leave_to_each(&self, lead: &Lead, handover: oneshot::Sender<Handover>, reason: Reason) {
+        self.remember(reason);
+        self.ends_for_all(lead, handover, reason);
+    }
+
+    pub(super) fn ends_for_all(&self, lead: &Lead, handover: oneshot::Sender<Handover>, reason: Reason) {
+        drop(handover);
+        lead.close();
+        lead.report(Progress::Over(Ending::GiveUp(reason)));
+    }
+
+    /// That such answers are not stored, so that the next requests pass.
+    pub(super) fn remember(&self, reason: Reason) {
+        let found = (reason, self.engine.clock.unix_seconds());
+        self.subjected(|subject| {
+            let memory = &self.engine.memory;
+            memory.remember(self.flight, subject, Finder::Fill, found);
+        });
+    }
+
+    /// What this fill finds, as the memory takes it.
+    pub(super) fn subjected<T>(&self, then: impl FnOnce(&Subjected<'_>) -> T) -> T {
+        let own = self.visit.own_line(&self.request);
+        let subject = Subject {
+            line: self.visit.key.line(),
+            own: Some(&own),
+        };
+        then(&Subjected {
+            key: &self.visit.key,
+            own: &own,
+            is_overtaken: &|| self.store.is_overtaken(self.epoch, subject),
+        })
+    }
+
+    pub(super) fn hand_over(
+        &self,
+        lead: &Lead,
+        handover: oneshot::Sender<Handover>,
+        mut response: Response<Body>,
+        reason: Reason,
+    ) {
+        lead.close();
+        strip_hop_by_hop(response.headers_mut());
+        // Who began the fill may have gone away; then nobody gets it.
+        let _ = handover.send((response, reason));
+        lead.report(Progress::Over(Ending::GiveUp(reason)));
+    }
+}
+
+/// Whether an answer that is not stored says that the page is nobody's any more. A redirect or an error may
+/// be for a while.
+pub(super) fn takes_back(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoStore
+            | Reason::Private
+            | Reason::SetCookie
+            | Reason::VaryStar
+            | Reason::Nonce
+            | Reason::CsrfField
+    )
+}
