@@ -91,31 +91,12 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
     let key_headers = header_names("key_headers", &settings.key_headers)?;
     let identity = identity(settings, &keyed_cookies)?;
     let unkeyed = unkeyed(settings, &key_headers, &identity)?;
-    let is_transparent = settings.fill == FillMode::Transparent;
+    let accept = match settings.fill {
+        FillMode::Canonical if !key_headers.contains(&http::header::ACCEPT) => AcceptRule::Pages,
+        _ => AcceptRule::Anything,
+    };
     Ok(Rules {
-        request: RequestRules {
-            filters: Filters {
-                include: path_patterns("include_paths", &settings.include_paths)?,
-                exclude: path_patterns("exclude_paths", &settings.exclude_paths)?,
-            },
-            identity,
-            upgrades: upgrades(settings),
-            methods: methods(settings),
-            accept: if is_transparent || key_headers.contains(&http::header::ACCEPT) {
-                AcceptRule::Anything
-            } else {
-                AcceptRule::Pages
-            },
-            upgrade_protocols: settings
-                .upgrade_protocols
-                .iter()
-                .map(|name| name.to_ascii_lowercase())
-                .collect(),
-            after_unsafe: match settings.invalidate_after_unsafe {
-                true => AfterUnsafe::Validate,
-                false => AfterUnsafe::Nothing,
-            },
-        },
+        request: request_rules(settings, identity, accept)?,
         key: KeyRules {
             host: if public.is_some() {
                 HostInKey::Fixed
@@ -150,6 +131,32 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             public,
             aliases: aliases(&settings.aliases)?,
             trusted_proxies: networks(&settings.trusted_proxies)?,
+        },
+    })
+}
+
+fn request_rules(
+    settings: &Settings,
+    identity: IdentityRules,
+    accept: AcceptRule,
+) -> Result<RequestRules, Error> {
+    Ok(RequestRules {
+        filters: Filters {
+            include: path_patterns("include_paths", &settings.include_paths)?,
+            exclude: path_patterns("exclude_paths", &settings.exclude_paths)?,
+        },
+        identity,
+        upgrades: upgrades(settings),
+        methods: methods(settings),
+        accept,
+        upgrade_protocols: settings
+            .upgrade_protocols
+            .iter()
+            .map(|name| name.to_ascii_lowercase())
+            .collect(),
+        after_unsafe: match settings.invalidate_after_unsafe {
+            true => AfterUnsafe::Validate,
+            false => AfterUnsafe::Nothing,
         },
     })
 }

@@ -328,13 +328,13 @@ impl Scanner {
             _ => {}
         }
         self.end_attribute();
+        self.tag.is_closed = false;
         self.state = State::BeforeAttribute;
     }
 
     fn end_attribute(&mut self) {
         self.attribute.clear();
         self.value.clear();
-        self.tag.is_closed = false;
     }
 
     fn end_tag(&mut self) -> Option<Reason> {

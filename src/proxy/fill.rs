@@ -51,6 +51,9 @@ enum Keep {
     Memory(u64),
 }
 
+/// An answer, and whom it is handed to if nobody else may have it.
+type Handed = (Response<Body>, oneshot::Sender<Handover>);
+
 impl Fill {
     /// Runs to its end whoever goes away; only when nobody has read for `fill_timeout` it stops.
     pub(super) async fn run(self, lead: Lead, handover: oneshot::Sender<Handover>) {
@@ -86,35 +89,60 @@ impl Fill {
             lead.report(Progress::Over(ending));
             return;
         }
+        let handed = (response, handover);
+        if let Some((handed, kept)) = self.judge(lead, handed, now).await {
+            self.receive(lead, handed, kept, (requested, now)).await;
+        }
+    }
+
+    /// What the answer becomes by its head; one that becomes nothing is over with.
+    async fn judge(
+        &self,
+        lead: &Lead,
+        (response, handover): Handed,
+        now: SystemTime,
+    ) -> Option<(Handed, (Vec<HeaderName>, Keep))> {
         let verdict = may_store(
             response.status(),
             response.headers(),
             &self.visit.asked(&self.request, now),
             &self.engine.rules.store,
         );
-        let (names, keep) = match verdict {
+        match verdict {
             Storable::Memory(names, seconds) => {
                 self.take_out_stale().await;
-                (names, Keep::Memory(seconds))
+                Some(((response, handover), (names, Keep::Memory(seconds))))
             }
             verdict if self.request.purpose == Purpose::Missing => {
                 let reason = match verdict {
                     Storable::No(reason) => reason,
                     _ => Reason::Accept,
                 };
-                return match response.status().is_server_error() {
+                match response.status().is_server_error() {
                     true => self.ends_for_all(lead, handover, reason),
                     false => self.leave_to_each(lead, handover, reason),
-                };
+                }
+                None
             }
-            Storable::Snapshot(names) => (names, Keep::Snapshot),
+            Storable::Snapshot(names) => Some(((response, handover), (names, Keep::Snapshot))),
             Storable::No(reason) => {
                 if takes_back(reason) {
                     self.take_out_stale().await;
                 }
-                return self.give_up(lead, handover, response, reason);
+                self.give_up(lead, handover, response, reason);
+                None
             }
-        };
+        }
+    }
+
+    /// Has the body come in, unless it must not be shared or there is no room for it.
+    async fn receive(
+        &self,
+        lead: &Lead,
+        (response, handover): Handed,
+        (names, keep): (Vec<HeaderName>, Keep),
+        times: (SystemTime, SystemTime),
+    ) {
         let (parts, body) = response.into_parts();
         let mut incoming = Incoming::new(&parts.headers, body);
         if let Some(reason) = incoming.look_ahead().await {
@@ -131,7 +159,7 @@ impl Fill {
             }
             Err(_) => return,
         };
-        match self.open(&parts, names, keep, &writer, (requested, now)) {
+        match self.open(&parts, names, keep, &writer, times) {
             Ok(opening) => self.take_in(lead, opening, incoming, writer).await,
             Err(error) => {
                 self.disk_failed(&error);

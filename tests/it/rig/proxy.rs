@@ -371,6 +371,10 @@ impl Proxy {
         self.running().proxy.trigger()
     }
 
+    pub(crate) fn statistics(&self) -> phantom_frame::Statistics {
+        self.running().proxy.statistics()
+    }
+
     pub(crate) fn clock(&self) -> &TestClock {
         &self.setup.clock
     }
