@@ -75,7 +75,7 @@ async fn are_one(
 async fn the_same_page_is_asked_for_whoever_comes_first() {
     let none = |_: &mut Settings| {};
     are_one("a page", 1, none, [|| get("/"), || get("/")]).await;
-    are_one("a query", 1, none, [|| get("/a?b=1&c"), || head("/a?b=1&c")]).await;
+    are_one("a query", 1, none, [|| get("/a?b=1&c"), || get("/a?b=1&c")]).await;
     are_one(
         "accept",
         1,
@@ -113,6 +113,23 @@ async fn the_same_page_is_asked_for_whoever_comes_first() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_in_the_same_words_for_a_head_request() {
+    let backend = echo().await;
+    let proxy = Proxy::start(&backend).await;
+    proxy.get("/a?b").await.assert_stored();
+    let for_get = backend.last("/a").raw_head;
+    proxy.trigger().refresh().await.expect("the invalidation");
+
+    proxy
+        .send(decorated(head("/a?b"), "second"))
+        .await
+        .assert_stored();
+
+    assert_eq!(backend.last("/a").raw_head, for_get);
+    assert_eq!(backend.count("/a"), 2);
 }
 
 #[tokio::test]

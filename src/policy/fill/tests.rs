@@ -1,3 +1,5 @@
+//! Tables of what a fill sends, by mode and by what is configured.
+
 use super::*;
 use crate::key::HostInKey;
 use crate::policy::forward::Trust;
