@@ -57,10 +57,11 @@ impl Engine {
             Joined::Follower(seat) => Role::follower(seat),
             Joined::Leader(lead, seat, handover) => {
                 let seen = stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
-                match self.lead(store, visit, (request, flight), seen, (lead, handover)) {
-                    Ok(()) => Role::leader(seat),
-                    Err(round) => return round,
+                let over = self.lead(store, visit, (request, flight), seen, (lead, handover));
+                if let Some(round) = over {
+                    return round;
                 }
+                Role::leader(seat)
             }
         };
         self.follow(visit, learnt, role, stale).await
@@ -80,7 +81,7 @@ impl Engine {
         asked.await.unwrap_or(Err(Reason::Key))
     }
 
-    /// Begins the fill, unless there is no need or no room.
+    /// Begins the fill, unless there is no need or no room: then the round ends so.
     fn lead(
         self: &Arc<Self>,
         store: &Arc<Store>,
@@ -88,19 +89,19 @@ impl Engine {
         (request, flight): (FillRequest, FlightKey),
         stale: Option<Arc<Snapshot>>,
         (lead, handover): (Lead, oneshot::Sender<Handover>),
-    ) -> Result<(), Round> {
+    ) -> Option<Round> {
         // Between the lookup and now another fill may have ended.
         if self.has_learnt(visit, flight)
             || store.has_changed(&visit.key, &|names| visit.select(names), stale.as_deref())
         {
             lead.report(Progress::Over(Ending::Again));
-            return Err(Round::Again);
+            return Some(Round::Again);
         }
         // Taken before the fill starts: an invalidation from here on overtakes it.
         let epoch = store.epoch();
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else {
             lead.report(Progress::Over(Ending::GiveUp(Reason::Busy)));
-            return Err(Round::Pass(Reason::Busy));
+            return Some(Round::Pass(Reason::Busy));
         };
         let fill = Fill {
             engine: Arc::clone(self),
@@ -114,7 +115,7 @@ impl Engine {
         };
         // Owned by the permits: shutting down waits for them all.
         tokio::spawn(fill.run(lead, handover));
-        Ok(())
+        None
     }
 
     /// Whether the memory has an answer by now that it had not when it was asked.
