@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Asked before each operation, with its name and path; what it returns is the operation's failure.
@@ -18,7 +19,12 @@ pub type FaultPlan = Arc<dyn Fn(&'static str, &Path) -> io::Result<()> + Send + 
 #[derive(Clone, Default)]
 pub(crate) struct Fs {
     faults: Option<FaultPlan>,
+    /// Folders made less folders removed: they take blocks like files.
+    folders: Arc<AtomicI64>,
 }
+
+/// How often a folder is made again that somebody removes, empty, before a file stands in it.
+const FOLDER_ATTEMPTS: usize = 8;
 
 /// What tells one state of a file from another without reading it: device, inode, size, mtime, ctime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +93,20 @@ pub(crate) enum EntryKind {
 
 impl Fs {
     pub(crate) fn new(faults: Option<FaultPlan>) -> Self {
-        Self { faults }
+        Self {
+            faults,
+            folders: Arc::default(),
+        }
+    }
+
+    /// How many folders there are, as far as they were made here or counted.
+    pub(crate) fn folders(&self) -> i64 {
+        self.folders.load(Ordering::Relaxed)
+    }
+
+    /// Somebody has counted them: so many more than were known.
+    pub(crate) fn correct_folders(&self, by: i64) {
+        self.folders.fetch_add(by, Ordering::Relaxed);
     }
 
     fn gate(&self, operation: &'static str, path: &Path) -> io::Result<()> {
@@ -144,7 +163,26 @@ impl Fs {
 
     pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.gate("mkdir", path)?;
-        fs::create_dir_all(path)
+        self.make_folders(path)
+    }
+
+    /// As `fs::create_dir_all`, counting.
+    fn make_folders(&self, path: &Path) -> io::Result<()> {
+        for _ in 0..FOLDER_ATTEMPTS {
+            match fs::create_dir(path) {
+                Ok(()) => {
+                    self.folders.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(_) if path.is_dir() => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) => match path.parent() {
+                    Some(parent) => self.make_folders(parent)?,
+                    None => return Err(error),
+                },
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 
     pub(crate) fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -164,7 +202,7 @@ impl Fs {
         };
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(dir)?;
+                self.make_folders(dir)?;
                 make()
             }
             result => result,
@@ -194,25 +232,36 @@ impl Fs {
     /// Moves a temporary file to its name, replacing what is there; makes the folders on the way.
     pub(crate) fn persist(&self, file: tempfile::NamedTempFile, to: &Path) -> io::Result<()> {
         self.gate("rename", to)?;
-        match file.persist(to) {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::NotFound => {
-                self.make_parent(to)?;
-                error.file.persist(to).map(drop).map_err(|again| again.error)
+        let mut file = file;
+        let mut attempts = 0..FOLDER_ATTEMPTS;
+        loop {
+            match file.persist(to) {
+                Ok(_) => return Ok(()),
+                // A folder may be pruned between its making and the file's coming.
+                Err(error) if error.error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
+                    self.make_parent(to)?;
+                    file = error.file;
+                }
+                Err(error) => return Err(error.error),
             }
-            Err(error) => Err(error.error),
         }
     }
 
     /// Renames, replacing what is there; makes the folders on the way.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.gate("rename", to)?;
-        match fs::rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() => {
-                self.make_parent(to)?;
-                fs::rename(from, to)
+        let mut attempts = 0..FOLDER_ATTEMPTS;
+        loop {
+            match fs::rename(from, to) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && attempts.next().is_some()
+                        && from.exists() =>
+                {
+                    self.make_parent(to)?;
+                }
+                result => return result,
             }
-            result => result,
         }
     }
 
@@ -235,7 +284,9 @@ impl Fs {
     /// Removes a directory if it is empty.
     pub(crate) fn remove_empty_dir(&self, path: &Path) -> io::Result<()> {
         self.gate("rmdir", path)?;
-        fs::remove_dir(path)
+        fs::remove_dir(path)?;
+        self.folders.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

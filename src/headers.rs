@@ -136,6 +136,14 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether the field says where a request came from.
 pub(crate) fn is_forwarding(name: &HeaderName) -> bool {
     let name = name.as_str();
+    match name.contains('_') {
+        // CGI's variables and all that descends from them know no difference between the two.
+        true => names_origin(&name.replace('_', "-")),
+        false => names_origin(name),
+    }
+}
+
+fn names_origin(name: &str) -> bool {
     name.starts_with("x-forwarded") || FORWARDING.contains(&name)
 }
 
@@ -192,6 +200,16 @@ pub(crate) fn weight(parameters: &str) -> u32 {
     let weight: f32 = said.parse().unwrap_or(0.0);
     // Clamped, so the cast loses nothing but the fraction; what is no number becomes 0.
     (weight.clamp(0.0, 1.0) * 1000.0).round() as u32
+}
+
+/// Whether the field is `Content_Length` or the like: what CGI and its heirs (WSGI, Rack, PHP) take for
+/// the field that is spelled with a hyphen, and would believe instead of ours.
+pub(crate) fn is_disguise(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains('_') && {
+        let meant = name.replace('_', "-");
+        meant == "content-length" || HOP_BY_HOP.contains(&meant.as_str()) || names_origin(&meant)
+    }
 }
 
 /// The comma-separated values of a field, all its lines, trimmed, the empty ones left out. Quotes are
@@ -317,6 +335,21 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["cookie", "x-end"]);
+    }
+
+    #[test]
+    fn an_underscore_does_not_hide_a_field() {
+        for (name, expected) in [
+            ("content_length", true),
+            ("transfer_encoding", true),
+            ("x_forwarded_for", true),
+            ("x-forwarded_proto", true),
+            ("x_real-ip", true),
+            ("content-length", false),
+            ("x_api_key", false),
+        ] {
+            assert_eq!(is_disguise(&HeaderName::from_static(name)), expected, "{name}");
+        }
     }
 
     #[test]

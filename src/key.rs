@@ -62,12 +62,17 @@ impl Key {
 
     /// The value of the part called `name`, where the text has it.
     pub(crate) fn part(&self, name: &str) -> Option<&str> {
-        self.text.split('\n').skip(1).find_map(|part| {
-            let (found, rest) = part.split_once(' ')?;
-            let (_, value) = rest.split_once(':')?;
-            (found == name).then_some(value)
-        })
+        part_of(&self.text, name)
     }
+}
+
+/// The value of the part called `name` of a key text.
+pub(crate) fn part_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.split('\n').skip(1).find_map(|part| {
+        let (found, rest) = part.split_once(' ')?;
+        let (_, value) = rest.split_once(':')?;
+        (found == name).then_some(value)
+    })
 }
 
 /// Line 1 of a key text.

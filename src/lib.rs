@@ -21,6 +21,7 @@ mod serve;
 pub mod server;
 mod snapshot;
 mod throttle;
+mod trailers;
 mod upstream;
 
 pub use clock::Clock;

@@ -154,7 +154,7 @@ reasons! {
     TooLarge = "too-large", UriMiss, "raise `max_body`";
     /// More variants than `max_variants`.
     Variants = "variants", VaryMiss, "raise `max_variants`, or let the backend vary by less";
-    /// No room under `disk_limit` for a body that is being fetched.
+    /// No room under `disk_limit` for a body that is being fetched, or pages come faster than others can go.
     DiskLimit = "disk-limit", UriMiss, "raise `disk_limit`, or lower `max_body` or `max_fills`";
     /// Pages of `max_hosts` other hosts are stored.
     Hosts = "hosts", Bypass, "set `public_url`, so that the host is no part of the key; or raise `max_hosts`";
@@ -178,6 +178,8 @@ reasons! {
     Loop = "loop", Request, "`proxy_url` leads back to this server: point it at the backend";
     /// A malformed request.
     BadRequest = "bad-request", Request, "nothing here: the client sent a target, a method, a Host or a body that cannot be understood";
+    /// The request's body stood still.
+    RequestTimeout = "request-timeout", Request, "nothing here: the client stopped sending its request's body; `body_timeout` says how long it may";
     /// `forward_get_only` is on.
     GetOnly = "get-only", Method, "turn `forward_get_only` off to have other methods forwarded";
     /// `enable_websocket` is off.

@@ -10,7 +10,8 @@
 //!   [`ServerLimits::header_timeout`], then 408 if a part of the head had come, and the end;
 //! - idle between requests: [`ServerLimits::idle_timeout`], then the end;
 //! - a request in flight: as long as it takes the application, which bounds its own waits;
-//! - written to, but not reading: [`ServerLimits::write_timeout`], then the end.
+//! - written to, but not reading: [`ServerLimits::write_timeout`], then the end. In HTTP/2 a single
+//!   stream that is not read is reset (`streams`).
 //!
 //! hyper's `header_read_timeout` could not tell the first two apart: it runs from the end of the last
 //! response until the next head is complete, so that ten seconds for a head would close idle
@@ -23,6 +24,7 @@
 //! any more, and a drain does not wait for it. Whoever took it over ends it, or the runtime does.
 
 mod connection;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -58,10 +60,11 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
     /// How long a connection may be idle between requests. Default 75 s.
     pub idle_timeout: Duration,
-    /// How long a client may leave what it is sent unread. Default 60 s. An HTTP/2 client that reads
-    /// the connection but grants one stream nothing is not covered: it costs that stream's buffer.
+    /// How long a client may leave what it is sent unread, the connection or a stream of it in HTTP/2.
+    /// Default 60 s.
     pub write_timeout: Duration,
-    /// The largest request head, in bytes; more is 431. Default 64 KiB, at least 8 KiB.
+    /// The largest request head, in bytes; more is 431. The target may take half of it; more is 414.
+    /// Default 64 KiB, at least 8 KiB.
     pub max_head: usize,
     /// How many header fields a request may have; more is 431. Default 100.
     pub max_header_fields: usize,

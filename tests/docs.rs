@@ -163,6 +163,7 @@ const DEMO_PAGES: &[&str] = &[
     "/echo",
     "/live",
     "/api/weather",
+    "/assets/bell.wav",
     "/assets/mark.svg",
     "/assets/ridge.svg",
     "/assets/site.css",

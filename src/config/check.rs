@@ -19,6 +19,7 @@ use crate::policy::identity::{
 };
 use crate::policy::request::{AcceptRule, AfterUnsafe, Methods, RequestRules, Upgrades};
 use crate::policy::store::StoreRules;
+use crate::snapshot::Bounds;
 
 use fields::{header_names, header_value, languages, unkeyed, vary};
 
@@ -298,6 +299,16 @@ pub(crate) fn site_name(settings: &Settings) -> Option<String> {
     settings.site.clone().or_else(host)
 }
 
+/// How much may be stored.
+pub(crate) fn bounds(settings: &Settings) -> Bounds {
+    Bounds {
+        disk_bytes: settings.disk_limit,
+        snapshots: settings.max_snapshots as u64,
+        hosts: settings.max_hosts,
+        body_bytes: settings.max_body,
+    }
+}
+
 /// Numbers that cannot work.
 ///
 /// # Errors
@@ -318,17 +329,18 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
             .with_hint("write a duration such as \"30s\""));
         }
     }
-    if settings.max_fills == 0 || settings.max_variants == 0 {
-        let setting = if settings.max_fills == 0 {
-            "max_fills"
-        } else {
-            "max_variants"
-        };
-        return Err(Error::config(
-            setting,
-            format!("`{setting}` is zero, so nothing would ever be stored"),
-        )
-        .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
+    for (setting, value) in [
+        ("max_fills", settings.max_fills),
+        ("max_variants", settings.max_variants),
+        ("max_hosts", settings.max_hosts),
+    ] {
+        if value == 0 {
+            return Err(Error::config(
+                setting,
+                format!("`{setting}` is zero, so nothing would ever be stored"),
+            )
+            .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
+        }
     }
     if let Ttl::For(ttl) = settings.default_ttl
         && ttl.as_secs() > 1 << 31
@@ -383,6 +395,7 @@ mod tests {
             assert_eq!(fails(|s| s.languages = vec![tag.into()]), "languages", "{tag}");
         }
         assert_eq!(fails(|s| s.max_fills = 0), "max_fills");
+        assert_eq!(fails(|s| s.max_hosts = 0), "max_hosts");
         assert_eq!(
             fails(|s| s.fill_timeout = std::time::Duration::ZERO),
             "fill_timeout"

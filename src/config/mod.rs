@@ -136,12 +136,17 @@ pub struct Settings {
     /// Fields in `Vary` that are not looked at. Default `["User-Agent"]`.
     pub vary_ignore: Vec<String>,
 
-    /// How much disk the snapshots may take, in bytes; those that are asked for least go first. Default
-    /// 10 GiB; 0 is no limit.
+    /// How much disk the snapshots may take, in bytes, counted as `du` counts (bodies, sidecars and
+    /// folders, in blocks of 4 KiB); those that are asked for least go first. Bodies that are being fetched
+    /// count as well: together they take at most an eighth of it, or `max_body` where that is more; one
+    /// that finds no room is passed on and not stored. Bodies that were changed by hand and replaced are
+    /// kept aside, up to another eighth. Default 10 GiB; 0 is no limit.
     pub disk_limit: u64,
-    /// How many pages may be stored, variants included. Default 1,000,000; 0 is no limit.
+    /// How many pages may be stored, variants included; those that are asked for least go first. Default
+    /// 1,000,000; 0 is no limit.
     pub max_snapshots: usize,
-    /// How many hosts pages are kept for while no `public_url` is set. Default 100.
+    /// How many hosts pages are kept for while no `public_url` is set; requests for others pass. A host
+    /// that nobody has asked for in ten minutes gives way to another. Default 100.
     pub max_hosts: usize,
     /// The largest body that is stored, in bytes. Default 64 MiB.
     pub max_body: u64,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::headers::{has_token, is_forwarding, list_values, strip_hop_by_hop, value};
+use crate::headers::{has_token, is_disguise, is_forwarding, list_values, strip_hop_by_hop, value};
 
 /// Who asked, as far as it can be believed.
 #[derive(Debug, Clone)]
@@ -37,22 +37,18 @@ pub(crate) fn pass_headers(headers: &mut HeaderMap, asker: &Asker<'_>, via: &Hea
     };
     // RFC 9110 §10.1.4: TE belongs to the connection, but that trailers are welcome is worth saying on.
     let trailers = has_token(headers, &header::TE, "trailers");
-    // RFC 9112 §6.1: a length beside a transfer coding is no length.
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
-    }
+    one_length(headers);
     strip_hop_by_hop(headers);
     // The server in front of us has said 100 itself, so nobody waits for the backend's.
     headers.remove(header::EXPECT);
-    if asker.trust == Trust::Stranger {
-        let forged: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_forwarding(name))
-            .cloned()
-            .collect();
-        for name in forged {
-            headers.remove(name);
-        }
+    let is_stranger = asker.trust == Trust::Stranger;
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_disguise(name) || (is_stranger && is_forwarding(name)))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
     }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -61,7 +57,7 @@ pub(crate) fn pass_headers(headers: &mut HeaderMap, asker: &Asker<'_>, via: &Hea
     let client = asker.peer.map(|peer| peer.to_string());
     let path: Vec<String> = earlier.into_iter().chain(client.clone()).collect();
     set(headers, &X_FORWARDED_FOR, &path.join(", "));
-    if asker.trust == Trust::Stranger {
+    if is_stranger {
         set(headers, &X_REAL_IP, client.as_deref().unwrap_or(""));
     }
     origin_headers(headers, asker.scheme, asker.host);
@@ -91,6 +87,22 @@ fn port_of(host: &str) -> Option<&str> {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// RFC 9112 §6.1: a length beside a transfer coding is no length. One that stays is written without the
+/// zeros in front that some reader takes for octal.
+fn one_length(headers: &mut HeaderMap) {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if !headers.contains_key(header::TRANSFER_ENCODING) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        _ => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+}
 
 /// RFC 9113 §8.2.3: cookies split over several fields in HTTP/2 are joined before HTTP/1.1.
 fn join_cookies(headers: &mut HeaderMap) {
@@ -166,6 +178,21 @@ mod tests {
                 headers.get(name).map(|value| value.to_str().unwrap()),
                 expected,
                 "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_is_one_number_and_no_disguise_goes_along() {
+        let headers = passed(&[("content-length", "0005")], Trust::Trusted);
+        assert_eq!(headers["content-length"], "5");
+        let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
+        assert!(!passed(&both, Trust::Stranger).contains_key("content-length"));
+        for trust in [Trust::Trusted, Trust::Stranger] {
+            let headers = passed(&[("content_length", "5"), ("x_forwarded_for", "1.2.3.4")], trust);
+            assert!(
+                headers.keys().all(|name| !name.as_str().contains('_')),
+                "{headers:?}"
             );
         }
     }

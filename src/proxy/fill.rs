@@ -71,7 +71,7 @@ impl Fill {
         let response = match self.engine.upstream.fetch(self.to_backend()).await {
             Ok(response) => response,
             Err(error) => {
-                tracing::warn!(key = self.visit.key.line(), error = %crate::error::chain(&error), "a fill got no answer");
+                self.engine.backend_failed(self.visit.key.line(), &error);
                 lead.report(Progress::Over(Ending::Failed(error.reason())));
                 return;
             }
@@ -276,6 +276,8 @@ impl Fill {
                     CommitError::Invalidated => Reason::Invalidated,
                     CommitError::ReadOnly => Reason::ReadOnly,
                     CommitError::Variants => Reason::Variants,
+                    CommitError::Hosts => Reason::Hosts,
+                    CommitError::NoRoom => Reason::DiskLimit,
                     CommitError::Disk(cause) => {
                         self.disk_failed(cause);
                         Reason::Disk

@@ -94,6 +94,8 @@ impl Proxy {
             backend: upstream.identity(),
             durability: settings.durability,
             max_variants: settings.max_variants,
+            bounds: check::bounds(settings),
+            clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
         })?;
         Ok(Self::assemble(config, rules, upstream, Some(store), trigger))
@@ -136,6 +138,7 @@ impl Proxy {
                 tunnel: settings.tunnel_timeout,
             },
             disk_trouble: Throttle::default(),
+            backend_trouble: Throttle::default(),
         };
         Self {
             engine: Arc::new(engine),

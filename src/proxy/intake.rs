@@ -13,7 +13,7 @@ use crate::flight::{FillHead, Growth, Lead, Progress};
 use crate::outcome::Reason;
 use crate::policy::markup::Scanner;
 use crate::proxy::fill::Fill;
-use crate::snapshot::BodyWriter;
+use crate::snapshot::{BodyWriter, WriteError};
 
 /// How long a page's head waits for the first piece of its body.
 const LOOK_AHEAD: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ impl Fill {
             let chunk = match piece {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => {
-                    tracing::warn!(key = self.visit.key.line(), error = %crate::error::chain(&error), "the backend broke off");
+                    self.engine.backend_failed(self.visit.key.line(), &error);
                     self.engine.tally.not_kept(Reason::Incomplete);
                     report(Growth::Broken(length));
                     return Intake::Lost;
@@ -133,8 +133,7 @@ impl Fill {
             match written.await {
                 Ok((back, Ok(()))) => writer = back,
                 Ok((_, Err(error))) => {
-                    self.disk_failed(&error);
-                    self.engine.tally.not_kept(Reason::Disk);
+                    self.engine.tally.not_kept(self.not_written(&error));
                     self.spill(lead, head, length, chunk, incoming.body).await;
                     return Intake::Lost;
                 }
@@ -142,6 +141,16 @@ impl Fill {
             }
             length += chunk.len() as u64;
             report(Growth::Growing(length));
+        }
+    }
+
+    fn not_written(&self, error: &WriteError) -> Reason {
+        match error {
+            WriteError::NoRoom => Reason::DiskLimit,
+            WriteError::Disk(error) => {
+                self.disk_failed(error);
+                Reason::Disk
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
@@ -61,6 +61,7 @@ pub(crate) struct Engine {
     waits: Waits,
     via: Via,
     disk_trouble: Throttle,
+    backend_trouble: Throttle,
 }
 
 /// How long things may take.
@@ -102,13 +103,37 @@ impl Via {
 }
 
 impl Engine {
+    /// Says each failure at debug, and once a minute that there are some: under load an outage would fill the log.
+    fn backend_failed(&self, asked: &str, error: &(dyn std::error::Error + 'static)) {
+        let error = crate::error::chain(error);
+        tracing::debug!(asked, error, "the backend gave no whole answer");
+        self.backend_trouble.say(|| {
+            tracing::warn!(
+                asked,
+                error,
+                "the backend gives no whole answers; further ones are said at debug"
+            );
+        });
+    }
+
     /// Answers a request, and says in the response, the statistics and the log how.
-    async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+    async fn handle(self: Arc<Self>, mut request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
+        let version = request.version();
+        // RFC 9110 §7.8: in HTTP/1.0 it means nothing.
+        if version < Version::HTTP_11 {
+            request.headers_mut().remove(header::UPGRADE);
+        }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (mut response, verdict) = Arc::clone(&self).answer(request).await;
         // What the backend spoke says nothing about what we speak.
-        *response.version_mut() = http::Version::HTTP_11;
+        *response.version_mut() = Version::HTTP_11;
+        let is_broken = matches!(verdict.reason, Some(Reason::BadRequest | Reason::RequestTimeout));
+        // Where one request's end is in doubt, so is the next one's beginning.
+        if is_broken && version <= Version::HTTP_11 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         verdict.write_to(response.headers_mut());
         self.tally.count(&verdict);
         tracing::debug!(

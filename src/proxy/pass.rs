@@ -34,7 +34,9 @@ impl Engine {
             }
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
-                self.after_unsafe(&method, response.status(), target).await;
+                let status = response.status();
+                let shown = shown_at(response.headers(), target);
+                self.after_unsafe(&method, status, target, shown).await;
                 (response, Verdict::pass(reason))
             }
             Err(error) => self.failed(&error, &method),
@@ -83,9 +85,9 @@ impl Engine {
     pub(super) fn failed(&self, error: &UpstreamError, method: &Method) -> (Response<Body>, Verdict) {
         if error.is_clients_fault() {
             tracing::debug!(error = %crate::error::chain(error), "a request did not come in whole");
-            return self.refuse(Reason::BadRequest, method);
+            return self.refuse(error.reason(), method);
         }
-        tracing::warn!(error = %crate::error::chain(error), "the backend gave no answer");
+        self.backend_failed(method.as_str(), error);
         self.no_answer(error.reason(), method)
     }
 
@@ -104,8 +106,9 @@ impl Engine {
     }
 
     /// RFC 9111 §4.4: after an unsafe request that succeeded, what is stored under its path has to be
-    /// validated; a visitor's request never deletes a file.
-    async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target) {
+    /// validated, and so what is under the paths of `Location` and `Content-Location`, where a form's result
+    /// is shown; a visitor's request never deletes a file.
+    async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target, shown: Vec<String>) {
         // A method that `include_paths` names asks for a page; it changes none.
         let filters = &self.rules.request.filters;
         if self.rules.request.after_unsafe == AfterUnsafe::Nothing
@@ -120,12 +123,45 @@ impl Engine {
         if !store.may_write() {
             return;
         }
-        let pattern = KeyPattern::path_itself(&target.path);
-        let done = tokio::task::spawn_blocking(move || store.mark(pattern));
+        let mut paths = shown;
+        paths.push(target.path.to_string());
+        paths.sort_unstable();
+        paths.dedup();
+        let done = tokio::task::spawn_blocking(move || {
+            for path in paths {
+                store.mark(KeyPattern::path_itself(&path));
+            }
+        });
         if done.await.is_err() {
             tracing::error!("the invalidation after an unsafe request was interrupted");
         }
     }
+}
+
+/// Where the result of a request is shown, as far as its answer says.
+fn shown_at(headers: &HeaderMap, target: &Target) -> Vec<String> {
+    [header::LOCATION, header::CONTENT_LOCATION]
+        .into_iter()
+        .filter_map(|name| path_here(headers.get(name)?.to_str().ok()?, target))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The path of a URL reference; none if it is another site's (RFC 9111 §4.4: "the origin of the URI"), or
+/// relative to the path.
+fn path_here<'a>(reference: &'a str, target: &Target) -> Option<&'a str> {
+    let rest = match reference.split_once("//") {
+        Some(("" | "http:" | "https:", rest)) => {
+            let host = rest.split(['/', '?', '#']).next()?;
+            let is_own = [&target.own_host, &target.site_host]
+                .iter()
+                .any(|own| host.eq_ignore_ascii_case(own));
+            rest.get(host.len()..).filter(|_| is_own)?
+        }
+        _ => reference,
+    };
+    let path = rest.split(['?', '#']).next()?;
+    path.starts_with('/').then_some(path)
 }
 
 fn as_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {

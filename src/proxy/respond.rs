@@ -162,6 +162,10 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
         ),
         Reason::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
         Reason::Unreachable => (StatusCode::BAD_GATEWAY, "the backend cannot be reached"),
+        Reason::RequestTimeout => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body of the request did not come in time",
+        ),
         _ => (
             StatusCode::BAD_REQUEST,
             "the request's target, method or Host cannot be served",

@@ -48,6 +48,9 @@ impl Engine {
             Some(Remembered::LongAgo(reason)) => return Round::Probe(reason, flight, request),
             None => {}
         }
+        if !store.admits_host(&visit.key) {
+            return Round::Pass(Reason::Hosts);
+        }
         let own = visit.own_line(&request);
         let subject = Subject {
             line: visit.key.line(),

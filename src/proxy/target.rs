@@ -1,11 +1,11 @@
 //! The one parsed target that serves key, log and backend (RFC 9112 §3.2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::header::{self, HeaderMap, HeaderName};
-use http::uri::Authority;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http::{Request, Version};
 
 use crate::config::check::{SiteRules, normal_host};
@@ -38,7 +38,10 @@ impl Target {
     pub(crate) fn of(request: &Request<Body>, rules: &SiteRules) -> Result<Self, Reason> {
         let uri = request.uri();
         // `OPTIONS *` and CONNECT's authority are no paths; no resource of the backend is meant.
-        if !uri.path().starts_with('/') {
+        let is_of_http = uri
+            .scheme()
+            .is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        if !uri.path().starts_with('/') || !is_of_http || !has_one_framing(request.headers()) {
             return Err(Reason::BadRequest);
         }
         let peer = request
@@ -92,8 +95,23 @@ impl Target {
     }
 }
 
-/// RFC 9112 §3.2.2: an absolute-form target wins over `Host`. §3.2: none in HTTP/1.1, several, or a
-/// malformed one are a bad request.
+/// RFC 9112 §6: where the body ends, in one reading. hyper takes `gzip, chunked` and `chunked, chunked`,
+/// undoes the last coding and no other; HTTP/2 may repeat a length. What is read in one way here and may
+/// be read in another behind us is nothing to forward.
+fn has_one_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (coding, length) = (codings.next(), lengths.next());
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let is_number =
+        |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_single = codings.next().is_none() && lengths.next().is_none();
+    let is_either = coding.is_none() || length.is_none();
+    is_single && is_either && coding.is_none_or(is_chunked) && length.is_none_or(is_number)
+}
+
+/// RFC 9112 §3.2.2: an absolute-form target wins over `Host`. §3.2: none in HTTP/1.1, whatever the form,
+/// several, or a malformed one are a bad request.
 fn host(request: &Request<Body>) -> Result<String, Reason> {
     let mut lines = request.headers().get_all(header::HOST).iter();
     let line = lines.next();
@@ -111,6 +129,7 @@ fn host(request: &Request<Body>) -> Result<String, Reason> {
         None => None,
     };
     match (request.uri().authority(), line) {
+        (_, None) if request.version() == Version::HTTP_11 => Err(Reason::BadRequest),
         (Some(authority), _) if is_host(authority.as_str()) => Ok(authority.as_str().to_owned()),
         (Some(_), _) => Err(Reason::BadRequest),
         (None, Some(host)) => Ok(host.to_owned()),
@@ -119,14 +138,25 @@ fn host(request: &Request<Body>) -> Result<String, Reason> {
     }
 }
 
-/// RFC 9110 §7.2: `uri-host [ ":" port ]`.
+/// RFC 9110 §7.2: `uri-host [ ":" port ]`. A comma, which RFC 3986 would allow in a name, is what joins
+/// two lines of `Host`.
 fn is_host(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
     };
-    let port = text.strip_prefix(authority.host()).unwrap_or("@");
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    !authority.host().is_empty() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    let host = authority.host();
+    let is_name = match host.strip_prefix('[') {
+        Some(address) => address
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains(','),
+    };
+    // A sign, which `parse` takes, is none of a port's; that it is empty is allowed.
+    let is_port = |port: &str| {
+        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    };
+    let rest = text.strip_prefix(host).unwrap_or("@");
+    is_name && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 fn site(host: &str, scheme: &'static str, rules: &SiteRules) -> (&'static str, String, HostStanding) {
@@ -182,6 +212,13 @@ mod tests {
             &[("host", "user@a")],
             &[("host", "a/b")],
             &[("host", "a:port")],
+            &[("host", "a:65536")],
+            &[("host", "a:+80")],
+            &[("host", "a,b")],
+            &[("host", "[::1")],
+            &[("host", "[::1]x")],
+            &[("host", "[localhost]")],
+            &[("host", "::1")],
         ] {
             assert_eq!(
                 target("/", fields, &rules).err(),
@@ -190,6 +227,38 @@ mod tests {
             );
         }
         assert!(target("*", &[("host", "a")], &rules).is_err());
+        assert!(target("http://a/", &[], &rules).is_err());
+        assert!(target("ftp://a/", &[("host", "a")], &rules).is_err());
+        for host in ["a", "a.", "a:", "a:0", "a_b.c-d:65535", "[::1]", "[::1]:80"] {
+            let found = target("/", &[("host", host)], &rules).unwrap();
+            assert_eq!(&*found.own_host, host);
+        }
+    }
+
+    #[test]
+    fn a_body_has_one_framing_in_one_spelling() {
+        let rules = rules(None, &[]);
+        for (fields, expected) in [
+            (&[("content-length", "5")][..], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "+5")], false),
+            (&[("content-length", "")], false),
+            (&[("transfer-encoding", "chunked, chunked")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (
+                &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                false,
+            ),
+            (
+                &[("transfer-encoding", "chunked"), ("content-length", "5")],
+                false,
+            ),
+        ] {
+            let fields: Vec<_> = [("host", "a")].iter().chain(fields).copied().collect();
+            assert_eq!(target("/", &fields, &rules).is_ok(), expected, "{fields:?}");
+        }
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Engine {
                     .await;
             }
             Err(KeyBody::Broken) => return self.refuse(Reason::BadRequest, &parts.method),
+            Err(KeyBody::Late) => return self.refuse(Reason::RequestTimeout, &parts.method),
         };
         let query = self.rules.key.keep_query(&target.query).into_owned();
         let key = self
@@ -330,6 +331,7 @@ async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
 enum KeyBody {
     TooLarge(Body),
     Broken,
+    Late,
 }
 
 /// The body of a request whose method is stored by name; none for GET and HEAD.
@@ -344,6 +346,7 @@ async fn key_body(method: &Method, body: Body, patience: Duration) -> Result<Opt
     let collected = tokio::time::timeout(patience, Limited::new(body, MAX_KEY_BODY).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(Some(collected.to_bytes())),
-        Ok(Err(_)) | Err(_) => Err(KeyBody::Broken),
+        Ok(Err(_)) => Err(KeyBody::Broken),
+        Err(_) => Err(KeyBody::Late),
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,18 +14,21 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use super::ServerLimits;
+use super::streams::{Streams, Taking};
 use super::watch::{Activity, InFlight, Verdict, Watched};
+use crate::trailers::Trailed;
 
 /// How long a connection may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -37,16 +41,23 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const MAX_STREAMS: u32 = 100;
 const STREAM_BUFFER: usize = 64 << 10;
 
+/// What hyper is given of a body at once in HTTP/2. It takes leave to send one byte for leave to send the
+/// piece, and counts the piece as taken: the last one is what a stream that nobody reads may still hold.
+const PIECE: usize = 16 << 10;
+
 /// The application, and the two protocols that it is served by.
 pub(super) struct Protocols {
     app: Router,
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<Streams>,
     max_header_fields: usize,
+    max_target: usize,
 }
 
 impl Protocols {
     pub(super) fn new(app: Router, limits: &ServerLimits) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(Streams {
+            patience: limits.write_timeout,
+        });
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -69,6 +80,7 @@ impl Protocols {
             app,
             builder,
             max_header_fields: limits.max_header_fields,
+            max_target: limits.max_head / 2,
         }
     }
 
@@ -78,22 +90,41 @@ impl Protocols {
         peer: SocketAddr,
         activity: &Arc<Activity>,
     ) -> Result<Response<Body>, Infallible> {
-        let in_flight = Arc::new(activity.begin());
+        let in_flight = Arc::new(activity.begin(request.version()));
         // hyper counts an HTTP/1.1 request's fields, not those of HTTP/2.
         if request.version() == Version::HTTP_2 && request.headers().len() > self.max_header_fields {
             return Ok(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         }
+        let target = request.uri().path_and_query();
+        if target.is_some_and(|target| target.as_str().len() > self.max_target) {
+            return Ok(plain(StatusCode::URI_TOO_LONG));
+        }
         request.extensions_mut().insert(ConnectInfo(peer));
-        let request = request.map(|body| Counted::wrap(body, &in_flight));
+        let is_http1 = request.version() < Version::HTTP_2;
+        let (head, body) = request.into_parts();
+        let (body, trailed) = if is_http1 {
+            let body = Trailed::new(body);
+            let trailed = body.seen();
+            (Counted::wrap(body, &in_flight, None), Some(trailed))
+        } else {
+            (Counted::wrap(body, &in_flight, None), None)
+        };
+        let request = Request::from_parts(head, body);
         let handler = AssertUnwindSafe(self.app.clone().oneshot(request)).catch_unwind();
-        let response = match handler.await {
+        let mut response = match handler.await {
             Ok(answered) => answered.unwrap_or_else(|never| match never {}),
             Err(_panic) => {
                 tracing::error!(%peer, "a handler panicked");
                 plain(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
-        Ok(response.map(|body| Counted::wrap(body, &in_flight)))
+        // What hyper took for trailers may have been the next request.
+        let is_trailed = trailed.is_some_and(|trailed| trailed.load(Ordering::Relaxed));
+        if is_trailed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response.map(|body| Counted::wrap(body, &in_flight, Taking::of_this_stream())))
     }
 }
 
@@ -157,6 +188,10 @@ pub(super) async fn serve(
 struct Counted<B> {
     body: B,
     _in_flight: Arc<InFlight>,
+    /// Of a response in HTTP/2.
+    taking: Option<Arc<Taking>>,
+    /// What is left of a piece that was too large.
+    rest: Bytes,
 }
 
 impl<B> Counted<B>
@@ -164,13 +199,15 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    fn wrap(body: B, in_flight: &Arc<InFlight>) -> Body {
+    fn wrap(body: B, in_flight: &Arc<InFlight>, taking: Option<Arc<Taking>>) -> Body {
         if body.is_end_stream() {
             return Body::new(body);
         }
         Body::new(Self {
             body,
             _in_flight: Arc::clone(in_flight),
+            taking,
+            rest: Bytes::new(),
         })
     }
 }
@@ -186,14 +223,36 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Some(taking) = self.taking.clone() else {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        };
+        taking.ask();
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                last => return Poll::Ready(last),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        taking.hand_out();
+        let length = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let mut hint = self.body.size_hint();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -79,8 +80,12 @@ impl Activity {
     }
 
     /// A request has begun, and lasts until the value is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.state().in_flight += 1;
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
+        let mut state = self.state();
+        state.in_flight += 1;
+        // The first bytes may have come one by one.
+        state.multiplexed |= version == Version::HTTP_2;
+        drop(state);
         InFlight(Arc::clone(self))
     }
 

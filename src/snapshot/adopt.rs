@@ -10,10 +10,11 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::found::Snapshot;
-use super::index::{KeyEntry, VariantEntry};
+use super::index::{KeyEntry, Life, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
-use super::read::Lookup;
+use super::read::{Lookup, last_cared};
+use super::usage::blocks;
 
 impl Store {
     /// Enters what was found on disk in the index, unless it was invalidated meanwhile.
@@ -62,10 +63,13 @@ impl Store {
             digest: snapshot.variant.digest(),
             generated,
             sidecar: snapshot.sidecar,
+            blocks: blocks(snapshot.sidecar.size())
+                + snapshot.body.as_ref().map_or(0, |body| blocks(body.id.size())),
             is_rendering: true,
         };
         if standing.is_none() {
-            let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own);
+            let life = Life::found(last_cared(generated, &snapshot.sidecar));
+            let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);
             self.index.insert(entry.with_variant(variant));
         }
         drop(ledger);

@@ -4,15 +4,35 @@
 //! files are gone: whatever file it matches and is older does not exist, though it may still be on disk.
 //! A fill notes the number at its start; its commit is refused if a later invalidation matches its key.
 //! After a crash the log is read again, and what it says falls on files older than it.
+//!
+//! Three locks, taken in this order, and what each is for:
+//!
+//! - *the gate*, shared by commits from their look at the ledger until their sidecar stands in directory
+//!   and index, and alone for whoever takes a number. So a commit is either wholly before a number, where
+//!   that invalidation finds it in the index and its file is older than the doom; or after, where it is
+//!   refused. Nobody else waits there, and commits do not wait for each other.
+//! - *the log's*, held while it is written and synced.
+//! - *the ledger's*, never held during I/O. Lookups and fills take this one only; the number itself they
+//!   read without any. It is published last, so that who reads it began after the doom stood.
+//!
+//! An invalidation is a number (gate, ledger), then a synced line (log), then the index (ledger); only then
+//! it returns. A fill that begins in the middle is newer than the number: it may commit, and lose its page
+//! to the last step, which costs a fetch and no more.
+//!
+//! The log is emptied under its own lock, after the ledger has been asked, under that lock, whether
+//! anything is outstanding. A doom is entered before its line is written: so either it is seen, or its line
+//! comes after the log was emptied.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::SystemTime;
 
-use crate::fsops::{File, FileId, Fs};
+use crate::fsops::FileId;
 use crate::pattern::{KeyPattern, Subject};
+
+use super::log::Line;
+use super::{Store, lock};
 
 /// What an invalidation does with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +77,7 @@ pub(crate) enum Scan {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Of the latest invalidation.
     number: u64,
     /// The latest invalidations, for the check at commit, and for files that turn up late.
     recent: VecDeque<Past>,
@@ -64,72 +85,39 @@ pub(crate) struct Ledger {
     forgotten: u64,
     dooms: Vec<Doom>,
     scan: Scan,
-    log: Option<File>,
-    path: PathBuf,
 }
 
 /// How many invalidations a fill may miss before it counts as overtaken unseen.
 const RECENT: usize = 1024;
-const MAX_LOG_BYTES: u64 = 16 << 20;
 
 impl Ledger {
-    /// Reads the log at `path`; its invalidations stand until the scan is done.
-    pub(crate) fn open(fs: &Fs, path: PathBuf, now: SystemTime) -> Self {
+    /// With what a process before this one left in the log.
+    pub(crate) fn after(left: Vec<Line>) -> Self {
         let mut ledger = Self {
             number: 0,
             recent: VecDeque::new(),
             forgotten: 0,
             dooms: Vec::new(),
             scan: Scan::Running,
-            log: None,
-            path,
         };
-        ledger.replay(fs, now);
+        ledger.replay(left);
         ledger
     }
 
-    /// Reads what a process before this one left in the log; it stands until the next scan is done.
-    pub(crate) fn replay(&mut self, fs: &Fs, now: SystemTime) {
-        let path = &self.path;
-        let text = match fs.read_small(path, MAX_LOG_BYTES) {
-            Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                // What it said is unknown: nothing that is there may be used unseen.
-                tracing::error!(path = %path.display(), %error, "cannot read the invalidation log; everything stored is validated");
-                line(now, Fate::Stale, "*")
-            }
-        };
-        // A last line without its line break was cut by a crash before it was in force.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let left = whole
-            .lines()
-            .filter_map(parse_line)
-            .map(|(at, fate, pattern)| Doom {
-                number: 0,
-                patterns: Arc::from([pattern]),
-                fate,
-                at,
-                work: Work::Done,
-            });
-        self.dooms.extend(left);
+    /// What the log says stands until the next scan is done.
+    pub(crate) fn replay(&mut self, left: Vec<Line>) {
+        self.dooms.extend(left.into_iter().map(|line| Doom {
+            number: 0,
+            patterns: Arc::from([line.pattern]),
+            fate: line.fate,
+            at: line.at,
+            work: Work::Done,
+        }));
         self.scan = Scan::Running;
     }
 
-    /// The number that a fill notes at its start.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.number
-    }
-
-    /// Takes an invalidation: in force, and its number. The result of writing it to the log is separate,
-    /// because a disk that refuses does not make it less in force here.
-    pub(crate) fn enter(
-        &mut self,
-        fs: &Fs,
-        patterns: &Arc<[KeyPattern]>,
-        fate: Fate,
-        now: SystemTime,
-    ) -> (u64, io::Result<()>) {
+    /// Takes an invalidation, which stands from here on; its number.
+    pub(crate) fn enter(&mut self, patterns: &Arc<[KeyPattern]>, fate: Fate, now: SystemTime) -> u64 {
         self.remember(Arc::clone(patterns), Some((fate, now)));
         self.dooms.push(Doom {
             number: self.number,
@@ -138,11 +126,7 @@ impl Ledger {
             at: now,
             work: Work::Pending,
         });
-        let text: String = patterns
-            .iter()
-            .map(|pattern| line(now, fate, pattern.as_str()))
-            .collect();
-        (self.number, self.append(fs, &text))
+        self.number
     }
 
     /// Counts as an invalidation of one key without files to remove: another program removed them.
@@ -166,23 +150,6 @@ impl Ledger {
         {
             self.forgotten = past.number;
         }
-    }
-
-    fn append(&mut self, fs: &Fs, text: &str) -> io::Result<()> {
-        // Somebody may have deleted the directory, and what is written to a deleted file is lost.
-        let mut file = match self.log.take() {
-            Some(file) if fs.stat(&self.path).is_ok() => file,
-            _ => {
-                let mut file = fs.open_append(&self.path)?;
-                // A line that a crash cut must not swallow ours.
-                fs.write(&mut file, &self.path, b"\n")?;
-                file
-            }
-        };
-        fs.write(&mut file, &self.path, text.as_bytes())?;
-        fs.sync_file(&file, &self.path)?;
-        self.log = Some(file);
-        Ok(())
     }
 
     /// Whether an invalidation later than `epoch` matches.
@@ -214,19 +181,19 @@ impl Ledger {
     }
 
     /// The files of invalidation `number` are gone.
-    pub(crate) fn finish(&mut self, fs: &Fs, number: u64) {
+    pub(crate) fn finish(&mut self, number: u64) {
         for doom in &mut self.dooms {
             if doom.number == number {
                 doom.work = Work::Done;
             }
         }
-        self.settle(fs);
+        self.settle();
     }
 
     /// The directory has been read through by its writer, who has carried out what the log says.
-    pub(crate) fn scan_done(&mut self, fs: &Fs) {
+    pub(crate) fn scan_done(&mut self) {
         self.scan = Scan::Done;
-        self.settle(fs);
+        self.settle();
     }
 
     /// The directory has been read through by a reader: the log is the writer's.
@@ -238,55 +205,59 @@ impl Ledger {
         self.scan
     }
 
-    fn settle(&mut self, fs: &Fs) {
-        if self.scan == Scan::Running {
-            return;
+    fn settle(&mut self) {
+        if self.scan == Scan::Done {
+            self.dooms.retain(|doom| doom.work == Work::Pending);
         }
-        self.dooms.retain(|doom| doom.work == Work::Pending);
-        if !self.dooms.is_empty() {
-            return;
-        }
-        let log = match self.log.take() {
-            Some(log) => Ok(log),
-            None => fs.open_append(&self.path),
-        };
-        // A log that stays is only read once more at the next start, against files older than it.
-        if let Ok(log) = log
-            && fs.truncate(&log, &self.path).is_ok()
-        {
-            self.log = Some(log);
-        }
+    }
+
+    /// Whether nothing that the log says is still to be done.
+    fn is_settled(&self) -> bool {
+        self.scan == Scan::Done && self.dooms.is_empty()
     }
 }
 
-fn line(at: SystemTime, fate: Fate, pattern: &str) -> String {
-    let nanos = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos();
-    let fate = match fate {
-        Fate::Delete => "delete",
-        Fate::Stale => "stale",
-    };
-    format!("{nanos} {fate} {pattern}\n")
-}
+impl Store {
+    /// The number that a fill notes at its start; see [`Candidate::epoch`](super::Candidate::epoch).
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
 
-fn parse_line(line: &str) -> Option<(SystemTime, Fate, KeyPattern)> {
-    let mut parts = line.splitn(3, ' ');
-    let nanos: u64 = parts.next()?.parse().ok()?;
-    let fate = match parts.next()? {
-        "delete" => Fate::Delete,
-        "stale" => Fate::Stale,
-        _ => return None,
-    };
-    let pattern = KeyPattern::parse(parts.next()?).ok()?;
-    Some((
-        UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
-        fate,
-        pattern,
-    ))
+    /// Whether an invalidation later than `epoch` matches.
+    pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
+        self.ledger().is_overtaken(epoch, subject)
+    }
+
+    /// Takes a number for an invalidation: `enter` has the ledger while no commit is under way.
+    pub(super) fn take_number<T>(&self, enter: impl FnOnce(&mut Ledger) -> T) -> T {
+        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ledger = self.ledger();
+        let taken = enter(&mut ledger);
+        self.epoch.store(ledger.number, Ordering::Release);
+        taken
+    }
+
+    /// Held, no invalidation takes a number.
+    pub(super) fn admission(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ledger learns of something that is done; the log is emptied if that was the last.
+    pub(super) fn settle(&self, done: impl FnOnce(&mut Ledger)) {
+        done(&mut self.ledger());
+        let mut log = lock(&self.log);
+        let is_settled = self.ledger().is_settled();
+        if is_settled {
+            log.empty(&self.fs);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fsops::Fs;
+    use crate::snapshot::log::Log;
 
     fn subject(line: &str) -> Subject<'_> {
         Subject { line, own: None }
@@ -298,19 +269,11 @@ mod tests {
 
     #[test]
     fn a_fill_is_overtaken_by_a_later_match_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let fs = Fs::default();
-        let mut ledger = Ledger::open(&fs, dir.path().join("invalidations"), SystemTime::UNIX_EPOCH);
-        ledger
-            .enter(&fs, &patterns("/a"), Fate::Delete, SystemTime::UNIX_EPOCH)
-            .1
-            .unwrap();
-        let epoch = ledger.epoch();
+        let mut ledger = Ledger::after(Vec::new());
+        ledger.enter(&patterns("/a"), Fate::Delete, SystemTime::UNIX_EPOCH);
+        let epoch = ledger.number;
         assert!(!ledger.is_overtaken(epoch, subject("GET:/a")));
-        ledger
-            .enter(&fs, &patterns("/b"), Fate::Delete, SystemTime::UNIX_EPOCH)
-            .1
-            .unwrap();
+        ledger.enter(&patterns("/b"), Fate::Delete, SystemTime::UNIX_EPOCH);
         assert!(!ledger.is_overtaken(epoch, subject("GET:/a")));
         assert!(ledger.is_overtaken(epoch, subject("GET:/b?x=1")));
         for _ in 0..=RECENT {
@@ -335,24 +298,28 @@ mod tests {
         let path = dir.path().join("invalidations");
         let fs = Fs::default();
         let far = crate::clock::from_unix_seconds(1 << 33);
-        Ledger::open(&fs, path.clone(), SystemTime::UNIX_EPOCH)
-            .enter(&fs, &patterns("/a*"), Fate::Delete, far)
-            .1
+        Log::at(path.clone())
+            .append(&fs, &patterns("/a*"), Fate::Delete, far)
             .unwrap();
         let mut cut = std::fs::read(&path).unwrap();
         cut.extend_from_slice(b"8589934592000000000 delete /b");
         std::fs::write(&path, cut).unwrap();
         let file = fs.stat(&path).unwrap();
-        let mut ledger = Ledger::open(&fs, path.clone(), SystemTime::UNIX_EPOCH);
+        let mut log = Log::at(path.clone());
+        let mut ledger = Ledger::after(log.read(&fs, SystemTime::UNIX_EPOCH));
         assert_eq!(ledger.fate(subject("GET:/ab"), &file), Some(Fate::Delete));
         assert_eq!(ledger.fate(subject("GET:/b"), &file), None);
-        ledger.scan_done(&fs);
+        assert!(!ledger.is_settled(), "the scan has yet to carry it out");
+        ledger.scan_done();
         assert_eq!(ledger.fate(subject("GET:/ab"), &file), None);
-        let (_, logged) = ledger.enter(&fs, &patterns("/c"), Fate::Delete, far);
-        logged.unwrap();
-        ledger.finish(&fs, 1);
+        assert!(ledger.is_settled());
+        let number = ledger.enter(&patterns("/c"), Fate::Delete, far);
+        assert!(!ledger.is_settled(), "its files are there");
+        ledger.finish(number);
         let late = ledger.fate(subject("GET:/c"), &file);
         assert_eq!(late, Some(Fate::Delete), "a file that turns up late");
+        assert!(ledger.is_settled());
+        log.empty(&fs);
         assert_eq!(fs.stat(&path).unwrap().size(), 0);
     }
 }

@@ -5,40 +5,51 @@
 //! that a commit, a deletion and the watcher never interleave on one key. All of it blocks; callers are
 //! on blocking threads.
 //!
-//! `layout` names files, `sidecar` is their text, `write` commits, `pair` replaces files, `read` looks up and checks, `ledger`
-//! orders invalidations against fills, `remove` carries them out, `reconcile` follows other programs.
+//! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
+//! files, `read` looks up and checks, `ledger` orders invalidations against fills, `log` keeps them over a crash,
+//! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
+//! room, `hosts` bounds whose pages there are.
 
 mod adopt;
+mod body;
+mod evict;
 mod found;
+mod hosts;
 mod index;
 mod layout;
 mod ledger;
+mod log;
 mod open;
 mod pair;
 mod read;
 mod reconcile;
 mod remove;
 mod sidecar;
+mod usage;
 mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::SystemTime;
 
-use crate::clock::system_now;
+use crate::clock::{Clock, system_now};
 use crate::config::Durability;
 use crate::fsops::{FaultPlan, File, Fs};
 use crate::head::VariantId;
 use crate::key::KeyHash;
-use crate::pattern::{KeyPattern, Subject};
+use crate::pattern::KeyPattern;
+use crate::throttle::Throttle;
 
+pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use found::{BodyFile, Snapshot};
 use index::Index;
 use ledger::{Ledger, Scan};
+use log::Log;
 pub(crate) use read::Lookup;
-pub(crate) use write::{BodyWriter, Candidate, CommitError, Kept};
+pub(crate) use usage::Bounds;
+pub(crate) use write::{Candidate, CommitError, Kept};
 
 /// How a store is opened.
 #[derive(Clone)]
@@ -49,6 +60,9 @@ pub(crate) struct StoreOptions {
     pub(crate) backend: String,
     pub(crate) durability: Durability,
     pub(crate) max_variants: usize,
+    pub(crate) bounds: Bounds,
+    /// What use is dated by.
+    pub(crate) clock: Clock,
     pub(crate) faults: Option<FaultPlan>,
 }
 
@@ -68,8 +82,24 @@ pub(crate) struct Store {
     index: Index,
     /// Parsed and checked snapshots, by key and variant.
     parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
+    /// Taken in this order; see `ledger`.
+    gate: RwLock<()>,
+    log: Mutex<Log>,
     ledger: Mutex<Ledger>,
+    /// The ledger's number, for those who only want to know that.
+    epoch: AtomicU64,
     stripes: [Mutex<()>; STRIPES],
+    /// Bytes of bodies on their way to disk.
+    under_way: Arc<AtomicU64>,
+    /// A round of evictions is under way.
+    evicting: AtomicBool,
+    /// When the disk last let nothing go, in seconds since 1970.
+    evict_failed: AtomicU64,
+    evict_trouble: Throttle,
+    evict_notice: Throttle,
+    /// When a host to give way was last looked for, in seconds since 1970.
+    hosts_searched: AtomicU64,
+    hosts_full: Throttle,
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
     listeners: Mutex<Vec<Listener>>,
@@ -87,16 +117,6 @@ impl Store {
         self.lock.get().is_some()
     }
 
-    /// The number that a fill notes at its start; see [`Candidate::epoch`].
-    pub(crate) fn epoch(&self) -> u64 {
-        self.ledger().epoch()
-    }
-
-    /// Whether an invalidation later than `epoch` matches.
-    pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
-        self.ledger().is_overtaken(epoch, subject)
-    }
-
     /// Whether the directory has been read through since the start.
     pub(crate) fn is_scanned(&self) -> bool {
         self.ledger().scan() == Scan::Done
@@ -104,7 +124,7 @@ impl Store {
 
     /// How many responses are stored, as far as the scan has come.
     pub(crate) fn count(&self) -> usize {
-        self.index.renderings()
+        usize::try_from(self.index.used().renderings).unwrap_or(usize::MAX)
     }
 
     /// Line 1 of every key, sorted.

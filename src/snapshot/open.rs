@@ -6,16 +6,18 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 use std::thread;
 
 use crate::clock::{system_now, unix_seconds};
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{File, Fs};
+use crate::throttle::Throttle;
 
 use super::index::VariantEntry;
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
+use super::log::Log;
 use super::sidecar::FORMAT;
 use super::{PARSED, Store, StoreOptions, lock};
 
@@ -55,7 +57,7 @@ impl Store {
             .find(|(path, _)| *path == root)
             .and_then(|(_, store)| store.upgrade())
         {
-            return same_backend(store, &options);
+            return same_settings(store, &options);
         }
         let store = Self::start(root.clone(), fs, options).map_err(|fault| match fault {
             Fault::Io(error) => failed("write in the snapshot directory")(error),
@@ -113,11 +115,15 @@ impl Store {
             .name("phantom-store".into())
             .spawn(move || {
                 for job in queue {
-                    job();
+                    run(job);
                 }
             })?;
+        let log = Log::at(private.join("invalidations"));
         Ok(Arc::new(Self {
-            ledger: Mutex::new(Ledger::open(&fs, private.join("invalidations"), system_now())),
+            ledger: Mutex::new(Ledger::after(log.read(&fs, system_now()))),
+            log: Mutex::new(log),
+            gate: RwLock::new(()),
+            epoch: AtomicU64::new(0),
             root,
             fs,
             options,
@@ -126,6 +132,13 @@ impl Store {
             index: super::Index::default(),
             parsed: quick_cache::sync::Cache::new(PARSED),
             stripes: [const { Mutex::new(()) }; super::STRIPES],
+            under_way: Arc::default(),
+            evicting: AtomicBool::new(false),
+            evict_failed: AtomicU64::new(0),
+            evict_trouble: Throttle::default(),
+            evict_notice: Throttle::default(),
+            hosts_searched: AtomicU64::new(0),
+            hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
             jobs,
@@ -157,19 +170,20 @@ impl Store {
 
     /// What the process before could not finish is finished here.
     fn take_over(self: &Arc<Self>, file: File) {
-        if self.lock.set(file).is_err() {
-            return;
-        }
-        tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
-        let mut ledger = self.ledger();
-        ledger.replay(&self.fs, system_now());
+        // Read before anything is written here: until then nobody invalidates, and nobody empties it.
+        let left = super::lock(&self.log).read(&self.fs, system_now());
+        self.ledger().replay(left);
         for entry in self.index.all() {
+            let ledger = self.ledger();
             let is_doomed = |variant: &VariantEntry| ledger.fate(entry.subject(), &variant.sidecar).is_some();
             if entry.variants.iter().any(is_doomed) {
                 self.index.remove(entry.hash.short());
             }
         }
-        drop(ledger);
+        if self.lock.set(file).is_err() {
+            return;
+        }
+        tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
         self.run_later(move || store.scan_at_start());
     }
@@ -242,20 +256,49 @@ impl From<io::Error> for Fault {
     }
 }
 
-fn same_backend(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>, Error> {
-    if store.options.backend == options.backend {
-        return Ok(store);
+/// What a job does wrong costs that job, not those after it.
+fn run(job: super::Job) {
+    // What a job shares is behind locks, whose contents are whole at every step.
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        tracing::error!(
+            "a job of the snapshot directory's thread was broken off by an error in the program; the next one follows"
+        );
     }
-    Err(Error::new(
-        ErrorKind::Foreign,
-        format!(
-            "the snapshot directory {} is already filled from {} in this process, not from {}",
-            store.root.display(),
-            store.options.backend,
-            options.backend
-        ),
-    )
-    .with_hint("give each backend a directory of its own (`snapshot_dir`)"))
+}
+
+/// Proxies that share a directory share what is done with it.
+fn same_settings(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>, Error> {
+    let open = &store.options;
+    let dir = store.root.display();
+    if open.backend != options.backend {
+        return Err(Error::new(
+            ErrorKind::Foreign,
+            format!(
+                "the snapshot directory {dir} is already filled from {} in this process, not from {}",
+                open.backend, options.backend
+            ),
+        )
+        .with_hint("give each backend a directory of its own (`snapshot_dir`)"));
+    }
+    let (a, b) = (&open.bounds, &options.bounds);
+    let differing = [
+        ("durability", open.durability != options.durability),
+        ("max_variants", open.max_variants != options.max_variants),
+        ("disk_limit", a.disk_bytes != b.disk_bytes),
+        ("max_snapshots", a.snapshots != b.snapshots),
+        ("max_hosts", a.hosts != b.hosts),
+        ("max_body", a.body_bytes != b.body_bytes),
+    ];
+    match differing.into_iter().find(|(_, differs)| *differs) {
+        None => Ok(store),
+        Some((setting, _)) => Err(Error::config(
+            setting,
+            format!("the snapshot directory {dir} is already open in this process with another `{setting}`"),
+        )
+        .with_hint(format!(
+            "give proxies that share a directory the same `{setting}`, or each a directory of its own (`snapshot_dir`)"
+        ))),
+    }
 }
 
 /// A directory of another format or another site's is refused before anything in it is touched.

@@ -58,6 +58,8 @@ impl Store {
             }));
         }
         let mut pending = None;
+        // What the body takes counts as under way until it counts as stored.
+        let mut _room = None;
         match (kept, &new_body, sealed) {
             // What was validated has been removed or replaced meanwhile, or is another variant.
             (Kept::Same(same, _), ..) if !in_place || is_of_another(id, &same.file) => {
@@ -67,7 +69,9 @@ impl Store {
                 self.displace_foreign(stem, id, path, old)?;
                 let place = self.root.join(stem.pending(id, &sealed.seal));
                 self.sync(body.as_file(), &place)?;
-                self.fs.persist(body.into_file(), &place)?;
+                let (file, taken) = body.into_file();
+                _room = Some(taken);
+                self.fs.persist(file, &place)?;
                 pending = Some((place, path));
             }
             _ => {}
@@ -109,7 +113,7 @@ impl Store {
         path: &Path,
         old: Option<&Sidecar>,
     ) -> io::Result<()> {
-        let (mut file, _) = match self.fs.open(path) {
+        let (mut file, found) = match self.fs.open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -128,7 +132,7 @@ impl Store {
             return Ok(());
         }
         let aside = self.root.join(stem.displaced(id, &seal));
-        self.bound_displaced()?;
+        self.bound_displaced(found.size())?;
         self.fs.rename(path, &aside)?;
         tracing::warn!(
             path = %path.display(),
@@ -138,24 +142,34 @@ impl Store {
         Ok(())
     }
 
-    /// At most this many displaced bodies; the oldest go first.
-    fn bound_displaced(&self) -> io::Result<()> {
+    /// Room for one more displaced body: at most so many files and bytes, the oldest go first. The one
+    /// that comes is kept, whatever its size.
+    fn bound_displaced(&self, coming: u64) -> io::Result<()> {
         const MOST: usize = 1000;
         let entries = match self.fs.read_dir(&self.private("displaced")) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if entries.len() < MOST {
-            return Ok(());
-        }
         let mut aged: Vec<_> = entries
             .into_iter()
-            .filter_map(|entry| Some((self.fs.stat(&entry.path).ok()?.changed_at(), entry.path)))
+            .filter_map(|entry| {
+                let file = self.fs.stat(&entry.path).ok()?;
+                Some((file.changed_at(), file.size(), entry.path))
+            })
             .collect();
         aged.sort();
-        for (_, path) in aged.iter().take(aged.len().saturating_sub(MOST - 1)) {
+        let mut files = aged.len();
+        let mut bytes = aged
+            .iter()
+            .fold(coming, |sum, (_, size, _)| sum.saturating_add(*size));
+        for (_, size, path) in &aged {
+            if files < MOST && bytes <= self.options.bounds.displaced() {
+                return Ok(());
+            }
             self.fs.remove_file(path)?;
+            files -= 1;
+            bytes = bytes.saturating_sub(*size);
         }
         Ok(())
     }

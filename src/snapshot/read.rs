@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use crate::clock::unix_seconds;
 use crate::fsops::FileId;
 use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
 use crate::key::Key;
@@ -63,12 +64,25 @@ impl Store {
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
         let snapshot = self.parsed.get(&(key.hash, id))?;
-        (snapshot.sidecar == variant.sidecar && snapshot.variant == wanted)
-            .then_some(Lookup::Found(snapshot, variant.generated))
+        if snapshot.sidecar != variant.sidecar || snapshot.variant != wanted {
+            return None;
+        }
+        entry.life.touch(self.options.clock.unix_seconds());
+        Some(Lookup::Found(snapshot, variant.generated))
     }
 
     /// A lookup.
     pub(crate) fn lookup(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
+        let found = self.look_up(key, select);
+        if matches!(found, Lookup::Found(..))
+            && let Some(entry) = self.index.get(&key.hash)
+        {
+            entry.life.touch(self.options.clock.unix_seconds());
+        }
+        found
+    }
+
+    fn look_up(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
         let epoch = self.epoch();
         let known = self.index.get(&key.hash);
         let stem = Stem::of(key);
@@ -315,6 +329,15 @@ pub(super) fn generated(rendering: &Rendering, sidecar: &FileId) -> Generated {
         Ok(0) | Err(_) => Generated::Invalidated,
         Ok(seconds) if nanos == i64::from(mark) => Generated::At(seconds),
         Ok(_) => Generated::Unmarked,
+    }
+}
+
+/// When somebody last took care of a page whose use is not known.
+pub(super) fn last_cared(generated: Generated, sidecar: &FileId) -> u64 {
+    match generated {
+        Generated::At(seconds) => seconds,
+        Generated::Unmarked => unix_seconds(sidecar.modified_at()),
+        Generated::Invalidated => unix_seconds(sidecar.changed_at()),
     }
 }
 

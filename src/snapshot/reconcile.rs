@@ -14,10 +14,11 @@ use crate::key::Key;
 use crate::pattern::KeyPattern;
 
 use super::Store;
-use super::index::{KeyEntry, VariantEntry};
+use super::index::{KeyEntry, Life, VariantEntry};
 use super::layout::{FileKind, MARKER, PRIVATE, Stem, parse_file_name};
-use super::ledger::Fate;
-use super::read::generated;
+use super::ledger::{Fate, Ledger};
+use super::read::{generated, last_cared};
+use super::usage::{blocks, body_blocks};
 
 /// When a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +38,12 @@ enum Entered {
 
 impl Store {
     /// Reads the directory through, entering what is there and finishing what a crash left.
-    pub(super) fn scan_at_start(&self) {
+    pub(super) fn scan_at_start(self: &Arc<Self>) {
         let started = std::time::Instant::now();
         self.walk(Occasion::Start);
         self.sweep_pending();
         match self.is_writable() {
-            true => self.ledger().scan_done(&self.fs),
+            true => self.settle(Ledger::scan_done),
             false => self.ledger().reading_done(),
         }
         tracing::info!(
@@ -51,15 +52,17 @@ impl Store {
             ms = started.elapsed().as_millis(),
             "read the snapshot directory"
         );
+        self.relieve();
     }
 
     /// Looks at what the watcher reported, or at everything when it lost count.
     #[cfg(feature = "watch")]
-    pub(super) fn reconcile(&self, batch: &crate::invalidate::watch::Batch) {
+    pub(super) fn reconcile(self: &Arc<Self>, batch: &crate::invalidate::watch::Batch) {
         if batch.rescan {
             tracing::info!(dir = %self.root().display(), "reading the whole snapshot directory again");
             self.restore_companions();
             self.walk(Occasion::Change);
+            self.relieve();
             return;
         }
         let mut stems = HashSet::new();
@@ -74,12 +77,16 @@ impl Store {
         for folder in &batch.gone {
             self.folder_is_gone(folder);
         }
+        self.relieve();
     }
 
     /// Every sidecar below the root, then every indexed one that was not met.
     fn walk(&self, occasion: Occasion) {
+        let known_folders = self.fs.folders();
+        let mut met = 0;
         let mut folders = vec![self.root.clone()];
         while let Some(folder) = folders.pop() {
+            met += 1;
             let entries = match self.fs.read_dir(&folder) {
                 Ok(entries) => entries,
                 Err(error) => {
@@ -97,6 +104,7 @@ impl Store {
                 }
             }
         }
+        self.fs.correct_folders(met - known_folders);
         if occasion == Occasion::Change {
             for entry in self.index.all() {
                 self.look_at_all(&entry);
@@ -249,6 +257,7 @@ impl Store {
             digest: sidecar.variant.digest(),
             generated: clock,
             sidecar: file,
+            blocks: blocks(file.size()) + body_blocks(&sidecar),
             is_rendering: sidecar.rendering.is_some(),
         };
         match self.enter(&key, &sidecar, variant, fate) {
@@ -274,7 +283,8 @@ impl Store {
         if known.as_ref().and_then(|entry| entry.variant(variant.id)) == Some(&variant) {
             return Entered::Known;
         }
-        let entry = KeyEntry::of(known.as_deref(), key, &sidecar.variant.names(), &own);
+        let life = Life::found(last_cared(variant.generated, &variant.sidecar));
+        let entry = KeyEntry::of(known.as_deref(), key, &sidecar.variant.names(), &own, life);
         self.index.insert(entry.with_variant(variant));
         self.parsed.remove(&(key.hash, variant.id));
         Entered::New
@@ -313,7 +323,7 @@ impl Store {
     fn foreign_change(&self, key: &Key, own: &str) {
         let line = key.line();
         let patterns = [KeyPattern::line_itself(line), KeyPattern::line_itself(own)];
-        self.ledger().enter_foreign(patterns.into());
+        self.take_number(|ledger| ledger.enter_foreign(patterns.into()));
         self.tell(&[KeyPattern::line_itself(line)]);
     }
 

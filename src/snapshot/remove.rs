@@ -10,8 +10,8 @@ use crate::clock::system_now;
 use crate::fsops::FileId;
 use crate::head::{Generated, Sidecar, VariantId};
 use crate::invalidate::{Invalidation, RefreshMode};
-use crate::key::Key;
-use crate::pattern::{KeyPattern, Subject};
+use crate::key::{Key, KeyHash};
+use crate::pattern::KeyPattern;
 
 use super::Store;
 use super::index::{KeyEntry, VariantEntry};
@@ -34,25 +34,25 @@ impl Store {
             RefreshMode::Delete => Fate::Delete,
             RefreshMode::Stale => Fate::Stale,
         };
-        let mut ledger = self.ledger();
-        let (number, logged) = ledger.enter(&self.fs, patterns, fate, system_now());
+        let (number, at) = self.take_number(|ledger| {
+            let now = system_now();
+            (ledger.enter(patterns, fate, now), now)
+        });
+        // Before the index, so that who finds a page marked finds it marked for good.
+        let logged = super::lock(&self.log).append(&self.fs, patterns, fate, at);
         let matched = self
             .index
             .matching(|subject| patterns.iter().any(|pattern| pattern.is_match(subject)));
-        for entry in &matched {
-            self.take_out(entry, fate);
-        }
-        drop(ledger);
-        let elsewhere = self.tell(patterns);
-        let removed = elsewhere + matched.iter().map(|entry| entry.renderings() as u64).sum::<u64>();
+        let (taken, removed) = self.take_out(matched, fate);
+        let removed = self.tell(patterns) + removed;
         let (answer, done) = oneshot::channel();
         let store = Arc::clone(self);
         self.run_later(move || {
-            let cleared = store.clear(&matched, fate);
+            let cleared = store.clear(&taken, fate);
             // Files that would not go stay doomed, so that nobody meets them here, and in the log, so
             // that the next start tries again.
             if cleared.is_ok() {
-                store.ledger().finish(&store.fs, number);
+                store.settle(|ledger| ledger.finish(number));
             }
             // Nobody may be waiting.
             let _ = answer.send(logged.and(cleared));
@@ -60,23 +60,44 @@ impl Store {
         Removal { removed, done }
     }
 
-    /// Takes a key out of memory, or marks it there.
-    fn take_out(&self, entry: &KeyEntry, fate: Fate) {
-        match fate {
-            Fate::Delete => {
-                self.index.remove(entry.hash.short());
-                for variant in &entry.variants {
-                    self.parsed.remove(&(entry.hash, variant.id));
-                }
-            }
-            Fate::Stale => {
-                let mut entry = entry.clone();
-                for variant in &mut entry.variants {
-                    variant.generated = Generated::Invalidated;
-                }
-                self.index.insert(entry);
+    /// Takes keys out of memory, or marks them there: as they are now, and how many renderings that was.
+    fn take_out(&self, matched: Vec<Arc<KeyEntry>>, fate: Fate) -> (Vec<Arc<KeyEntry>>, u64) {
+        /// So many at a time, for those who wait for the ledger.
+        const AT_ONCE: usize = 256;
+        let mut removed = 0;
+        let mut taken = Vec::with_capacity(matched.len());
+        for some in matched.chunks(AT_ONCE) {
+            let _ledger = self.ledger();
+            for entry in some {
+                let now = match fate {
+                    Fate::Delete => self.strike_out(&entry.hash),
+                    Fate::Stale => self.mark_in_memory(&entry.hash),
+                };
+                removed += now.as_ref().map_or(0, |now| now.renderings() as u64);
+                taken.push(now.unwrap_or_else(|| Arc::clone(entry)));
             }
         }
+        (taken, removed)
+    }
+
+    /// Takes a key out of memory. The caller has the ledger.
+    pub(super) fn strike_out(&self, hash: &KeyHash) -> Option<Arc<KeyEntry>> {
+        let entry = self.index.get(hash)?;
+        self.index.remove(hash.short());
+        for variant in &entry.variants {
+            self.parsed.remove(&(*hash, variant.id));
+        }
+        Some(entry)
+    }
+
+    fn mark_in_memory(&self, hash: &KeyHash) -> Option<Arc<KeyEntry>> {
+        let entry = self.index.get(hash)?;
+        let mut marked = (*entry).clone();
+        for variant in &mut marked.variants {
+            variant.generated = Generated::Invalidated;
+        }
+        self.index.insert(marked);
+        Some(entry)
     }
 
     /// Removes or marks the files; goes on after a failure and returns the first.
@@ -89,7 +110,7 @@ impl Store {
             let cleared = match (fate, now) {
                 // Stored anew since: those files are another rendering's.
                 (Fate::Delete, Some(_)) => Ok(()),
-                (Fate::Delete, None) => self.delete_key(&key),
+                (Fate::Delete, None) => self.delete_known(&key, entry),
                 (Fate::Stale, now) => self.mark_key(&key, now.as_deref()),
             };
             if let Err(error) = cleared
@@ -103,13 +124,31 @@ impl Store {
     }
 
     /// Deletes all files of a key. The caller holds its stripe.
+    ///
+    /// The variants first: without the base sidecar no scan finds them, and what a crash left of them
+    /// would come back with the next base.
     pub(super) fn delete_key(&self, key: &Key) -> io::Result<()> {
         if !self.is_writable() {
             return Ok(());
         }
         let stem = Stem::of(key);
-        self.delete_rendering(&stem, None, key)?;
         self.delete_variants(&stem, key)?;
+        self.delete_rendering(&stem, None, key)?;
+        self.prune_folders(&stem);
+        Ok(())
+    }
+
+    /// As [`delete_key`](Self::delete_key), without listing a folder that may be large: once the
+    /// directory has been read through, `entry` knows the variants.
+    pub(super) fn delete_known(&self, key: &Key, entry: &KeyEntry) -> io::Result<()> {
+        if !self.is_writable() || !self.is_scanned() {
+            return self.delete_key(key);
+        }
+        let stem = Stem::of(key);
+        for variant in entry.variants.iter().filter(|variant| variant.id.is_some()) {
+            self.delete_rendering(&stem, variant.id, key)?;
+        }
+        self.delete_rendering(&stem, None, key)?;
         self.prune_folders(&stem);
         Ok(())
     }
@@ -201,13 +240,20 @@ impl Store {
         }
     }
 
-    /// Marks what is stored under a path, after a visitor's unsafe request. Where nothing is, nothing
-    /// is written.
+    /// Marks what is stored under a path, after a visitor's unsafe request. Where nothing is, or all is
+    /// marked, nothing is written.
     pub(crate) fn mark(self: &Arc<Self>, pattern: KeyPattern) {
         let patterns: Arc<[KeyPattern]> = [pattern].into();
-        let matches = |subject: Subject<'_>| patterns.iter().any(|pattern| pattern.is_match(subject));
-        if self.is_scanned() && self.index.matching(matches).is_empty() {
-            self.ledger().enter_foreign(Arc::clone(&patterns));
+        // First, so that no fill that was begun before it clears a mark after it was looked for.
+        self.take_number(|ledger| ledger.enter_foreign(Arc::clone(&patterns)));
+        let is_marked = |entry: &Arc<KeyEntry>| {
+            let mut variants = entry.variants.iter();
+            variants.all(|variant| variant.generated == Generated::Invalidated)
+        };
+        let matched = self
+            .index
+            .matching(|subject| patterns.iter().any(|pattern| pattern.is_match(subject)));
+        if self.is_scanned() && matched.iter().all(is_marked) {
             self.tell(&patterns);
             return;
         }
@@ -224,12 +270,15 @@ impl Store {
     /// Those of the file system; it is out of memory all the same.
     pub(crate) fn discard(&self, key: &Key) -> io::Result<()> {
         let _stripe = self.stripe(key.hash.short());
-        let ledger = self.ledger();
-        if let Some(entry) = self.index.get(&key.hash) {
-            self.take_out(&entry, Fate::Delete);
-        }
-        drop(ledger);
-        self.delete_key(key)
+        // The files first: as long as there are any, an invalidation finds the key in the index, and
+        // stands until they are gone.
+        let deleted = match self.index.get(&key.hash) {
+            Some(entry) => self.delete_known(key, &entry),
+            None => self.delete_key(key),
+        };
+        let _ledger = self.ledger();
+        self.strike_out(&key.hash);
+        deleted
     }
 }
 

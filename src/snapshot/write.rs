@@ -5,70 +5,22 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::fsops::{File, FileId, Fs, Prefix};
-use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
+use crate::fsops::FileId;
+use crate::head::{Generated, Rendering, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
 use crate::key::Key;
 use crate::pattern::Subject;
 
 use super::Store;
-use super::index::{KeyEntry, VariantEntry};
+use super::body::FinishedBody;
+use super::index::{KeyEntry, Life, VariantEntry};
 use super::layout::{Stem, extension};
-use super::ledger::{Fate, Ledger};
+use super::ledger::Fate;
 use super::read::generated;
-
-/// A body on its way to disk: a temporary file, sealed as it grows.
-pub(crate) struct BodyWriter {
-    file: tempfile::NamedTempFile,
-    hasher: blake3::Hasher,
-    length: u64,
-    fs: Fs,
-}
-
-/// A whole body, not yet committed. Dropping it removes it.
-pub(crate) struct FinishedBody {
-    file: tempfile::NamedTempFile,
-    seal: Seal,
-    length: u64,
-}
-
-impl BodyWriter {
-    /// # Errors
-    /// Those of the file system. The written prefix stays readable.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let path = self.file.path().to_owned();
-        self.fs.write(self.file.as_file_mut(), &path, bytes)?;
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// A second handle, for readers of the prefix.
-    pub(crate) fn reader(&self) -> io::Result<Prefix> {
-        Prefix::of(self.file.as_file())
-    }
-
-    pub(crate) fn finish(self) -> FinishedBody {
-        FinishedBody {
-            seal: Seal(self.hasher.finalize()),
-            file: self.file,
-            length: self.length,
-        }
-    }
-}
-
-impl FinishedBody {
-    pub(super) fn as_file(&self) -> &File {
-        self.file.as_file()
-    }
-
-    pub(super) fn into_file(self) -> tempfile::NamedTempFile {
-        self.file
-    }
-}
+use super::usage::{blocks, body_blocks};
 
 /// What is to be committed.
 pub(crate) struct Candidate<'a> {
@@ -110,28 +62,29 @@ pub(crate) enum CommitError {
     ReadOnly,
     #[error("the key has as many variants as it may")]
     Variants,
+    #[error("pages of as many hosts are stored as may be")]
+    Hosts,
+    #[error("more is stored than may be, and nothing goes")]
+    NoRoom,
     #[error("cannot write the snapshot")]
     Disk(#[from] io::Error),
 }
 
 impl Store {
-    /// Begins a body.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub(crate) fn body_writer(&self) -> io::Result<BodyWriter> {
-        Ok(BodyWriter {
-            file: self.fs.temporary(&self.tmp())?,
-            hasher: blake3::Hasher::new(),
-            length: 0,
-            fs: self.fs.clone(),
-        })
-    }
-
     /// Commits. On an error the old snapshot is as it was.
-    pub(crate) fn commit(&self, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
+    pub(crate) fn commit(self: &Arc<Self>, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
         if !self.is_writable() {
             return Err(CommitError::ReadOnly);
+        }
+        let committed = self.commit_under_way(candidate, kept);
+        self.relieve();
+        committed
+    }
+
+    fn commit_under_way(&self, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
+        let is_new = !matches!(kept, Kept::Same(..));
+        if is_new && self.options.bounds.is_beyond(self.used()) {
+            return Err(CommitError::NoRoom);
         }
         let key = candidate.key;
         let _stripe = self.stripe(key.hash.short());
@@ -140,7 +93,8 @@ impl Store {
             line: key.line(),
             own: Some(&own),
         };
-        drop(self.admitting(candidate.epoch, subject)?);
+        self.check_standing(candidate.epoch, subject)?;
+        let _host = self.hold_host(key)?;
         let stem = Stem::of(key);
         self.remove_doomed(&stem, key)?;
         let names = self.prepare_names(&stem, &candidate)?;
@@ -163,13 +117,19 @@ impl Store {
                 head: candidate.head,
             }),
         };
-        // No invalidation falls between the last look at the ledger and the sidecar's appearance in
-        // directory and index: one is refused here, or finds it there and has it removed.
+        // No invalidation takes a number between the last look at the ledger and the sidecar's appearance
+        // in directory and index: one came before, and this is refused; or it comes after, finds it there
+        // and has it removed.
+        let new_blocks = body_blocks(&new);
         let admit = |place: Placing<'_>| {
-            let _ledger = self.admitting(candidate.epoch, subject)?;
+            let _admission = self.admission();
+            self.check_standing(candidate.epoch, subject)?;
             let sidecar = place()?;
+            // An earlier invalidation may still be taking entries out.
+            let _ledger = self.ledger();
             let known = self.index.get(&key.hash);
-            let mut entry = KeyEntry::of(known.as_deref(), key, &names, &own);
+            let life = Life::stored(self.options.clock.unix_seconds());
+            let mut entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
             // Known from the start, so that the watcher does not take it for another program's.
             if let Some(sidecar) = placeholder {
                 entry = entry.with_variant(VariantEntry {
@@ -177,6 +137,7 @@ impl Store {
                     digest: 0,
                     generated: Generated::Unmarked,
                     sidecar,
+                    blocks: blocks(sidecar.size()),
                     is_rendering: false,
                 });
             }
@@ -185,6 +146,7 @@ impl Store {
                 digest,
                 generated: Generated::At(candidate.generated),
                 sidecar,
+                blocks: blocks(sidecar.size()) + new_blocks,
                 is_rendering: true,
             }));
             Ok(())
@@ -194,12 +156,11 @@ impl Store {
         Ok(())
     }
 
-    /// The ledger, held, unless an invalidation later than `epoch` matches.
-    fn admitting(&self, epoch: u64, subject: Subject<'_>) -> Result<MutexGuard<'_, Ledger>, CommitError> {
-        let ledger = self.ledger();
-        match ledger.is_overtaken(epoch, subject) {
+    /// Refuses what an invalidation later than `epoch` matches.
+    fn check_standing(&self, epoch: u64, subject: Subject<'_>) -> Result<(), CommitError> {
+        match self.is_overtaken(epoch, subject) {
             true => Err(CommitError::Invalidated),
-            false => Ok(ledger),
+            false => Ok(()),
         }
     }
 
@@ -266,18 +227,22 @@ impl Store {
             Some(Generated::Invalidated) | None => 0,
         };
         let (file, path) = self.sidecar_file(stem, None, base, time)?;
-        let ledger = self.admitting(candidate.epoch, subject)?;
+        let admission = self.admission();
+        self.check_standing(candidate.epoch, subject)?;
         self.fs.persist(file, &path)?;
         let sidecar = self.fs.stat(&path)?;
-        let entry = KeyEntry::of(None, key, &base.variant.names(), &own);
+        let ledger = self.ledger();
+        let life = Life::stored(self.options.clock.unix_seconds());
+        let entry = KeyEntry::of(None, key, &base.variant.names(), &own, life);
         self.index.insert(entry.with_variant(VariantEntry {
             id: None,
             digest: base.variant.digest(),
             generated: clock.unwrap_or(Generated::Unmarked),
             sidecar,
+            blocks: blocks(sidecar.size()) + body_blocks(base),
             is_rendering: base.rendering.is_some(),
         }));
-        drop(ledger);
+        drop((ledger, admission));
         self.parsed.remove(&(key.hash, None));
         Ok(())
     }

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::Service;
 
 use super::BoxError;
@@ -134,9 +135,9 @@ fn authorities(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, Error> {
 }
 
 impl Service<Uri> for Connector {
-    type Response = BackendIo;
+    type Response = TokioIo<BackendIo>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<BackendIo, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<BackendIo>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(ready!(self.transport.poll_ready(cx))?))
@@ -148,59 +149,74 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             // HttpConnector's own timeout covers neither the name nor the handshake.
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(stream) => Ok(BackendIo {
-                    stream: stream?,
-                    used: Used::default(),
-                }),
+                Ok(stream) => Ok(TokioIo::new(BackendIo {
+                    stream: TokioIo::new(stream?),
+                    history: History::default(),
+                })),
                 Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late).into()),
             }
         })
     }
 }
 
-/// Whether a connection has brought a response before: only then can its end be a matter of idleness.
+/// What has happened on a connection: only one that brought a response before can have ended for having
+/// been idle, and only if nothing came back since the request went out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Used(Arc<AtomicBool>);
+pub(super) struct History(Arc<Happened>);
 
-impl Used {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Happened {
+    answered: AtomicBool,
+    /// A byte has come since the last one went out.
+    heard: AtomicBool,
+}
+
+impl History {
+    /// A response has come.
+    pub(super) fn note_answer(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the connection that is described here was used before.
-    pub(super) fn of(connected: &Connected) -> bool {
+    /// Whether the connection that is described here was idle until the request.
+    pub(super) fn was_idle(connected: &Connected) -> bool {
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
-        extras
-            .get::<Self>()
-            .is_some_and(|used| used.0.load(Ordering::Relaxed))
+        extras.get::<Self>().is_some_and(|history| {
+            history.0.answered.load(Ordering::Relaxed) && !history.0.heard.load(Ordering::Relaxed)
+        })
     }
 }
 
-/// A connection that knows whether it was used.
+/// A connection that keeps its history.
 pub(super) struct BackendIo {
-    stream: Stream,
-    used: Used,
+    stream: TokioIo<Stream>,
+    history: History,
 }
 
 impl Connection for BackendIo {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.used.clone())
+        self.stream.inner().connected().extra(self.history.clone())
     }
 }
 
-impl Read for BackendIo {
+impl AsyncRead for BackendIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.history.0.heard.store(true, Ordering::Relaxed);
+        }
+        polled
     }
 }
 
-impl Write for BackendIo {
+impl AsyncWrite for BackendIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.history.0.heard.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -221,6 +237,7 @@ impl Write for BackendIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.history.0.heard.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

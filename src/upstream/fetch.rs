@@ -9,21 +9,29 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
+use http::header::HeaderValue;
 use http::{Method, Request, Response, Version, header, request};
+use http_body::Body as HttpBody;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::{Download, Late, Upload, Waiting};
-use super::connect::{Connector, Used};
+use super::connect::{Connector, History};
+use super::framing::settle;
 use super::target::Base;
 use super::{BoxError, UpstreamError, UpstreamOptions, Waits};
 use crate::error::Error;
+use crate::trailers::Trailed;
 
 /// Node closes idle connections after five seconds; a request must not meet the close half-way.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// Idle connections kept; more of them only serve a burst, and come back with the next.
 const POOL_SIZE: usize = 256;
+
+/// What is read ahead of a response: its head must fit, and of a body that nobody takes this much is held.
+const READ_AHEAD: usize = 128 << 10;
 
 /// A backend behind a URL.
 pub(super) struct HttpBackend {
@@ -54,6 +62,7 @@ impl HttpBackend {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(pool_size)
+                .http1_max_buf_size(READ_AHEAD)
                 .retry_canceled_requests(false)
                 .set_host(false)
                 .build(connector.clone())
@@ -98,6 +107,12 @@ impl HttpBackend {
         if !head.headers.contains_key(header::HOST) {
             head.headers.insert(header::HOST, self.base.host());
         }
+        // Unless a field says that there is a body, hyper sends none with a GET.
+        let is_of_no_length = HttpBody::size_hint(&body).exact().is_none();
+        if is_of_no_length && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
         Ok((head, body))
     }
 
@@ -109,13 +124,26 @@ impl HttpBackend {
     ) -> Result<Response<Body>, Failure> {
         let url = self.base.describe(&head.uri);
         let (upload, progress) = Upload::new(body, self.waits.body);
-        let answer = client.request(Request::from_parts(head, upload));
+        let mut request = Request::from_parts(head, upload);
+        let connection = capture_connection(&mut request);
+        let answer = client.request(request);
         match progress.answer(self.waits.response, answer).await {
-            Ok(Ok(response)) => {
-                if let Some(used) = response.extensions().get::<Used>() {
-                    used.set();
+            Ok(Ok(mut response)) => {
+                if let Err(error) = settle(response.status(), response.headers_mut()) {
+                    // Nobody knows where the next answer on it would begin.
+                    if let Some(connected) = connection.connection_metadata().as_ref() {
+                        connected.poison();
+                    }
+                    let source = error.into();
+                    return Err(Failure {
+                        error: UpstreamError::Unreachable { url, source },
+                        idle_close: false,
+                    });
                 }
-                Ok(response.map(|body| Download::wrap(body, self.waits.body)))
+                if let Some(history) = response.extensions().get::<History>() {
+                    history.note_answer();
+                }
+                Ok(response.map(|body| Download::wrap(Trailed::new(body), self.waits.body)))
             }
             Ok(Err(error)) => Err(Failure::new(url, error, progress.waiting())),
             Err(Late) => Err(Failure {
@@ -129,7 +157,7 @@ impl HttpBackend {
 impl Failure {
     fn new(url: String, error: ClientError, waiting: Waiting) -> Self {
         let idle_close =
-            !error.is_connect() && error.connect_info().is_some_and(Used::of) && is_close(&error);
+            !error.is_connect() && error.connect_info().is_some_and(History::was_idle) && is_close(&error);
         let timed_out = error.is_connect() && io_kind(&error) == Some(io::ErrorKind::TimedOut);
         let source: BoxError = error.into();
         let error = match waiting {
@@ -145,7 +173,7 @@ impl Failure {
 /// RFC 9110 §9.2.2: of the methods that may be repeated only the safe ones are, and only without a
 /// body, which could not be sent twice.
 fn is_repeatable(head: &request::Parts, body: &Body) -> bool {
-    matches!(head.method, Method::GET | Method::HEAD) && http_body::Body::is_end_stream(body)
+    matches!(head.method, Method::GET | Method::HEAD) && HttpBody::is_end_stream(body)
 }
 
 /// Whether the connection ended before a response, as opposed to an answer that makes no sense.

@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use tower::ServiceExt;
 
 use super::body::{BodyError, Download, Upload, Waiting};
+use super::framing::settle;
 use super::{BoxError, UpstreamError, Waits};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -59,7 +60,11 @@ impl InProcess {
             .await
         {
             Ok(Ok(response)) => {
-                let response = response.unwrap_or_else(|never| match never {});
+                let mut response = response.unwrap_or_else(|never| match never {});
+                if let Err(error) = settle(response.status(), response.headers_mut()) {
+                    let source = error.into();
+                    return Err(UpstreamError::Unreachable { url, source });
+                }
                 let expected = expected_length(&method, response.status(), response.headers());
                 Ok(response.map(|body| Download::wrap(Handled::new(body, expected), self.waits.body)))
             }

@@ -11,6 +11,7 @@
 mod body;
 mod connect;
 mod fetch;
+mod framing;
 mod in_process;
 mod target;
 #[cfg(test)]
@@ -152,12 +153,11 @@ pub(crate) enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// The word for it. `BadRequest` where the request is at fault, not the backend.
+    /// The word for it. `BadRequest` and `RequestTimeout` where the request is at fault, not the backend.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::UploadStalled { .. } => {
-                Reason::Timeout
-            }
+            Self::ConnectTimeout { .. } | Self::Timeout { .. } => Reason::Timeout,
+            Self::UploadStalled { .. } => Reason::RequestTimeout,
             Self::Unreachable { .. } | Self::Panicked { .. } => Reason::Unreachable,
             Self::UploadCut { .. } | Self::Target { .. } => Reason::BadRequest,
         }

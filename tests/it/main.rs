@@ -2,15 +2,18 @@
 //! and a raw client. A file per behaviour, a test per sentence.
 
 mod answers;
+mod bodies;
 mod bounds;
 mod cache_status;
 mod canonical;
 mod clock;
+mod downgrade;
 mod every_fault;
 mod faults;
 mod floods;
 mod foreign;
 mod forward;
+mod frameworks;
 mod hit;
 mod hostile;
 mod identity;
@@ -20,6 +23,7 @@ mod kinds;
 mod leaks;
 mod library;
 mod limits;
+mod lines;
 mod miss;
 mod negative;
 mod once;

@@ -13,6 +13,9 @@ use reqwest::header::HOST;
 /// No wait is longer than this; a correct server never comes near it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// The host of the public URL.
+pub(crate) const SITE: &str = "site.test";
+
 /// How a server is started. Its directory and its backend outlive it.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -29,7 +32,7 @@ impl Setup {
         Self {
             dir: dir.to_owned(),
             backend: backend.to_owned(),
-            settings: Vec::new(),
+            settings: vec![("PUBLIC_URL", format!("http://{SITE}"))],
             wrapper: Vec::new(),
         }
     }
@@ -55,7 +58,7 @@ impl Setup {
         command
             .args(words)
             .args(["--bind=127.0.0.1", "--port=0", "--control-port=0"])
-            .args(["--public-url=http://site.test", "--log-format=json"])
+            .arg("--log-format=json")
             .arg(format!("--backend={}", self.backend))
             .arg("--snapshots")
             .arg(&self.dir)
@@ -225,7 +228,7 @@ impl Client {
         path: &str,
         language: Option<&str>,
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.0.get(format!("{server}{path}")).header(HOST, "site.test");
+        let mut request = self.0.get(format!("{server}{path}")).header(HOST, SITE);
         if let Some(language) = language {
             request = request.header("accept-language", language);
         }

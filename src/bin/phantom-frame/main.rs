@@ -3,6 +3,7 @@
 mod args;
 mod cmd;
 mod logging;
+mod open_files;
 mod output;
 mod shutdown;
 

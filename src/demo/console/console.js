@@ -89,6 +89,10 @@ function preview(box, answer) {
     box.replaceChildren(element('p', { textContent: `No answer: ${answer.error}.` }));
   } else if (location) {
     box.replaceChildren(element('p', { textContent: `Go to ${location}` }));
+  } else if (/^(audio|video|image)\//.test(answer.content_type)) {
+    const length = field(answer, 'content-length');
+    const bytes = length ? `${size(Number(length))} of ` : '';
+    box.replaceChildren(element('p', { textContent: `${bytes}${answer.content_type}` }));
   } else if (!answer.content_type?.startsWith('text/html')) {
     box.replaceChildren(element('pre', { textContent: answer.body }));
   } else {

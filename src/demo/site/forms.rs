@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use axum::Form;
 use axum::extract::State;
 use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::{Shared, pages};
@@ -15,6 +15,7 @@ const ENTRIES: usize = 50;
 const SESSIONS: usize = 1000;
 const NAME_CHARS: usize = 40;
 const MESSAGE_CHARS: usize = 280;
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const SESSION_COOKIE: &str = "hut_session";
 
 /// A form's fields, as typed.
@@ -131,7 +132,9 @@ pub(super) async fn sign_out(State(site): Shared, headers: HeaderMap) -> Respons
         site.contents().sessions.close(token);
     }
     let cookie = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
-    ([(SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+    // Nor does the browser keep what she saw, for whoever sits there next.
+    let forget = (CLEAR_SITE_DATA, "\"cache\"".to_owned());
+    ([(SET_COOKIE, cookie), forget], Redirect::to("/")).into_response()
 }
 
 fn field(fields: &HashMap<String, String>, name: &str, chars: usize) -> String {
@@ -226,7 +229,8 @@ mod tests {
 
         let guessed = get_with(&site, "/account", "hut_session=0").await;
         assert_eq!(guessed.status, StatusCode::SEE_OTHER);
-        get_with(&site, "/logout", cookie).await;
+        let out = get_with(&site, "/logout", cookie).await;
+        assert_eq!(out.header("clear-site-data"), "\"cache\"");
         let left = get_with(&site, "/account", cookie).await;
         assert_eq!(left.status, StatusCode::SEE_OTHER);
     }

@@ -3,6 +3,7 @@
 //! Its public pages are the same bytes whenever they are rendered, so that rendering them again
 //! changes no file; what changes one is an edit ([`Site::edit_page`]), a guestbook entry, nothing else.
 
+mod bell;
 mod content;
 mod forms;
 mod pages;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -109,6 +110,7 @@ impl Site {
             .route("/api/weather", get(weather))
             .route("/api/time", get(time))
             .route("/assets/{name}", get(asset))
+            .route("/assets/bell.wav", get(bell_sound))
             .fallback(not_found)
             .layer(DefaultBodyLimit::max(16 << 10))
             .with_state(Arc::clone(&self.state))
@@ -214,6 +216,15 @@ async fn asset(state: Shared, uri: Uri) -> Response {
         (CACHE_CONTROL, "public, max-age=3600"),
     ];
     (headers, body).into_response()
+}
+
+async fn bell_sound() -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, "audio/wav"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+        (ETAG, "\"eight-strokes\""),
+    ];
+    (headers, bell::wav())
 }
 
 async fn not_found(State(site): Shared) -> Response {

@@ -161,6 +161,10 @@ pub(super) fn about(edition: u32) -> String {
 </dl>
 <p>There is no road. Bring a sleeping-bag liner, cash, and a torch; leave the drone in the valley.
 Dogs sleep in the wood store, which is warmer than it sounds.</p>
+<h2>Soup</h2>
+<p>At half past six, when the bell rings.</p>
+<audio controls preload=\"metadata\" src=\"/assets/bell.wav\"></audio>
+<p><a href=\"/assets/bell.wav\" download>Take the bell with you</a> (eight strokes, 256 kB)</p>
 </div>
 ",
     )
@@ -249,13 +253,13 @@ pub(super) fn login() -> String {
 
 pub(super) fn account(name: &str) -> String {
     let main = format!(
-        "<div class=\"prose\">
+        "<div class=\"prose\" data-own>
 <h1>Hello, {}</h1>
 <p class=\"lead\">You have bed 17, by the window. Soup is at half past six.</p>
 <p>This page is yours alone: your cookie takes it past the cache, and no file is made of it.</p>
 <p><a class=\"button\" href=\"/logout\">Sign out</a></p>
 </div>
-",
+{SCRIPT}",
         Text(name)
     );
     page("/account", "Your stay", 0, &main)

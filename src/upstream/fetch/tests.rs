@@ -128,6 +128,40 @@ async fn neither_a_post_nor_a_get_with_a_body_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_get_whose_answer_has_begun_is_not_sent_again() {
+    for beginning in [
+        "H",
+        "HTTP/1.1 200 OK\r\ncontent-le",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+    ] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let base = backend(move |_, mut stream| {
+            let asked = Arc::clone(&counter);
+            async move {
+                while let Some(head) = read_head(&mut stream).await {
+                    if head.contains(" /go ") {
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        stream.write_all(beginning.as_bytes()).await.expect("written");
+                        return;
+                    }
+                    let whole = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(whole).await.expect("written");
+                }
+            }
+        })
+        .await;
+        let upstream = Upstream::http(options(&base)).expect("an upstream");
+        let warm = upstream.fetch(request("GET", "/warm", "")).await;
+        warm.expect("a response");
+        settle().await;
+        let failed = upstream.fetch(request("GET", "/go", "")).await;
+        assert_eq!(failed.expect_err("no response").reason(), Reason::Unreachable);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{beginning}");
+    }
+}
+
+#[tokio::test]
 async fn a_get_whose_new_connection_is_closed_is_not_sent_again() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&connections);

@@ -58,6 +58,19 @@ impl Request {
         self
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Bytes after the head, which the fields have to announce.
+    #[must_use]
+    pub(crate) fn with_body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        self
+    }
+
     #[must_use]
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.fields.retain(|(name, _)| name != "Host");

@@ -7,9 +7,12 @@
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod gate;
+pub(crate) mod h2;
+pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod proxy;
 mod selftest;
+pub(crate) mod visitor;
 
 pub(crate) use backend::{Answer, Backend, Recorded};
 pub(crate) use client::{End, Response, get, head, post, request};

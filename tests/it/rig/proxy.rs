@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{
-    Clock, CreateProxyConfig, Error, FaultPlan, Proxy as Engine, RefreshTrigger, RequestInfo, Settings,
+    Clock, CreateProxyConfig, Error, FaultPlan, Proxy as Engine, Reason, RefreshTrigger, RequestInfo,
+    Settings,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -379,6 +380,22 @@ impl Proxy {
         &self.setup.clock
     }
 
+    /// How many renderings are stored, as the proxy counts them.
+    pub(crate) fn stored(&self) -> usize {
+        self.running().proxy.snapshot_count()
+    }
+
+    /// How many answers had this reason not to be stored.
+    pub(crate) fn counted(&self, reason: Reason) -> u64 {
+        let reasons = self.running().proxy.statistics().reasons;
+        reasons.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// What the directory takes on disk, in bytes, as `du` sees it, the proxy's own folder included.
+    pub(crate) fn disk_usage(&self) -> u64 {
+        disk_usage(&self.dir())
+    }
+
     pub(crate) fn faults(&self) -> Faults {
         self.setup.faults()
     }
@@ -422,6 +439,11 @@ impl Proxy {
         let mut found = BTreeMap::new();
         walk(&self.dir(), "", &mut found);
         found
+    }
+
+    /// Every file there is that holds this, the proxy's own folder included, by name or by content.
+    pub(crate) fn files_with(&self, needle: &str) -> Vec<String> {
+        files_with(&self.dir(), needle)
     }
 
     /// The snapshots' files: without the directory's marker and git's.
@@ -482,6 +504,43 @@ impl Proxy {
             hit
         }
     }
+}
+
+fn disk_usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    // What goes while we look takes nothing.
+    let own = fs::symlink_metadata(path).map_or(0, |file| file.blocks() * 512);
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    own + entries.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+}
+
+/// As [`Proxy::files_with`], in any directory.
+pub(crate) fn files_with(dir: &Path, needle: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let content = match is_folder {
+                true => Vec::new(),
+                false => fs::read(&path).unwrap_or_default(),
+            };
+            if [name.as_encoded_bytes(), &content]
+                .iter()
+                .any(|text| memchr::memmem::find(text, needle.as_bytes()).is_some())
+            {
+                found.push(path.display().to_string());
+            }
+            if is_folder {
+                folders.push(path);
+            }
+        }
+    }
+    found
 }
 
 fn walk(dir: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {

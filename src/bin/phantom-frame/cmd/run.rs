@@ -12,15 +12,19 @@ use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
 use phantom_frame::control::{ControlOptions, create_control_router_with};
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{CreateProxyConfig, Error, Proxy};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::Ended;
+use crate::open_files;
 use crate::output::{Banner, CannotListen};
 use crate::shutdown::Shutdown;
 
 /// How long the backend may take to be found alive, and the snapshots to be counted.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted; the system's own limit (`somaxconn`) may be lower.
+const BACKLOG: u32 = 4096;
 
 /// Serves until a signal comes, finishes what is in flight, and cuts what outlasts `shutdown_timeout`.
 pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
@@ -28,14 +32,13 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     let blame = |error: Error| loaded.blame(error);
     let proxy = Proxy::new(CreateProxyConfig::from(settings.proxy.clone())).map_err(blame)?;
-    let visitors = listen(loaded, "proxy_port", settings.proxy_bind, settings.proxy_port).await?;
+    let visitors = listen(loaded, "proxy_port", settings.proxy_bind, settings.proxy_port)?;
     let control = listen(
         loaded,
         "control_port",
         settings.control_bind,
         settings.control_port,
-    )
-    .await?;
+    )?;
     #[cfg(feature = "watch")]
     let _watcher =
         phantom_frame::watch::ContentWatcher::start(&settings.watch, &settings.base_dir, proxy.trigger())
@@ -52,8 +55,9 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
 
     let addresses = (visitors.local_addr()?, control.local_addr()?);
     let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy));
-    let visitors = Server::new(visitors, proxy.router(), limits(settings));
-    let control = Server::new(control, control_app, limits(settings));
+    let max_connections = open_files::make_room(settings.max_connections);
+    let visitors = Server::new(visitors, proxy.router(), limits(settings, max_connections));
+    let control = Server::new(control, control_app, limits(settings, max_connections));
 
     let work = async {
         tokio::join!(
@@ -94,12 +98,12 @@ fn control_options(settings: &ServerSettings, proxy: &Proxy) -> ControlOptions {
     options
 }
 
-fn limits(settings: &ServerSettings) -> ServerLimits {
+fn limits(settings: &ServerSettings, max_connections: usize) -> ServerLimits {
     let mut limits = ServerLimits::default();
     limits.header_timeout = settings.header_timeout;
     limits.write_timeout = settings.proxy.body_timeout;
     limits.max_head = usize::try_from(settings.max_head).unwrap_or(usize::MAX);
-    limits.max_connections = settings.max_connections;
+    limits.max_connections = max_connections;
     limits.shutdown_timeout = settings.shutdown_timeout;
     limits
 }
@@ -154,17 +158,25 @@ async fn warn_without_backend(url: &str) {
     tracing::warn!("the backend {url} cannot be reached: {why}; until it can, only stored pages are served");
 }
 
-async fn listen(
-    loaded: &Loaded,
-    key: &'static str,
-    address: IpAddr,
-    port: u16,
-) -> anyhow::Result<TcpListener> {
+fn listen(loaded: &Loaded, key: &'static str, address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(address, port);
-    TcpListener::bind(address).await.map_err(|error| {
+    bind(address).map_err(|error| {
         let hint = hint(loaded, key, port, &error);
         anyhow::Error::from(error).context(CannotListen { address, hint })
     })
+}
+
+/// As `TcpListener::bind`, but for the queue: with its 128 a burst of connections, or those that wait for others to
+/// go, would be dropped, and come back a second later at the earliest.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The port of a server that has just ended is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The setting that would help, and what else may be behind it.

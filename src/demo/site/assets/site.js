@@ -1,4 +1,4 @@
-// The two pages that talk: an echo over a WebSocket, readings from an event stream.
+// The two pages that talk: an echo over a WebSocket, readings from an event stream. And the one that is somebody's.
 const log = document.querySelector('[data-log]');
 
 function say(text, kind) {
@@ -34,4 +34,11 @@ if (gauge) {
     say(`Reading ${reading}: ${wind} km/h`);
   };
   readings.onerror = () => say('No reading. Trying again …', 'quiet');
+}
+
+// A page that the browser kept whole, for going back, is asked for again: whoever it greets may have signed out.
+if (document.querySelector('[data-own]')) {
+  addEventListener('pageshow', (event) => {
+    if (event.persisted) location.reload();
+  });
 }

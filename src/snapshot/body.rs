@@ -1,0 +1,96 @@
+//! A body on its way to disk.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::fsops::{File, Fs, Prefix};
+use crate::head::Seal;
+
+use super::Store;
+use super::usage::Room;
+
+/// A temporary file, sealed as it grows.
+pub(crate) struct BodyWriter {
+    file: tempfile::NamedTempFile,
+    hasher: blake3::Hasher,
+    length: u64,
+    fs: Fs,
+    room: Room,
+    store: Arc<Store>,
+}
+
+/// A whole body, not yet committed. Dropping it removes it.
+pub(crate) struct FinishedBody {
+    file: tempfile::NamedTempFile,
+    pub(super) seal: Seal,
+    pub(super) length: u64,
+    room: Room,
+}
+
+/// Why no more of a body was written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("bodies under way take all the room they may")]
+    NoRoom,
+    #[error("cannot write a body")]
+    Disk(#[from] io::Error),
+}
+
+impl Store {
+    /// Begins a body.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn body_writer(self: &Arc<Self>) -> io::Result<BodyWriter> {
+        Ok(BodyWriter {
+            file: self.fs.temporary(&self.tmp())?,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            fs: self.fs.clone(),
+            room: self.room(),
+            store: Arc::clone(self),
+        })
+    }
+}
+
+impl BodyWriter {
+    /// # Errors
+    /// No room under the disk's limit, or those of the file system. The written prefix stays readable.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let length = self.length + bytes.len() as u64;
+        if !self.room.grow_to(length) {
+            return Err(WriteError::NoRoom);
+        }
+        self.store.relieve();
+        let path = self.file.path().to_owned();
+        self.fs.write(self.file.as_file_mut(), &path, bytes)?;
+        self.hasher.update(bytes);
+        self.length = length;
+        Ok(())
+    }
+
+    /// A second handle, for readers of the prefix.
+    pub(crate) fn reader(&self) -> io::Result<Prefix> {
+        Prefix::of(self.file.as_file())
+    }
+
+    pub(crate) fn finish(self) -> FinishedBody {
+        FinishedBody {
+            seal: Seal(self.hasher.finalize()),
+            file: self.file,
+            length: self.length,
+            room: self.room,
+        }
+    }
+}
+
+impl FinishedBody {
+    pub(super) fn as_file(&self) -> &File {
+        self.file.as_file()
+    }
+
+    /// The file, and the room that it takes until it counts as stored.
+    pub(super) fn into_file(self) -> (tempfile::NamedTempFile, Room) {
+        (self.file, self.room)
+    }
+}

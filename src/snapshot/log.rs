@@ -1,0 +1,135 @@
+//! The log of invalidations: what a crash must not undo, one line for each pattern.
+//!
+//! Written and synced before an invalidation counts as in force; read again at the next start, against
+//! files that are older; emptied when nothing is outstanding. It has a lock of its own, because a sync
+//! takes as long as the disk likes.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::fsops::{File, Fs};
+use crate::pattern::KeyPattern;
+
+use super::ledger::Fate;
+
+/// One line.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) at: SystemTime,
+    pub(crate) fate: Fate,
+    pub(crate) pattern: KeyPattern,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    /// Nothing has been written since it was emptied.
+    is_empty: bool,
+}
+
+const MAX_BYTES: u64 = 16 << 20;
+
+impl Log {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            file: None,
+            is_empty: false,
+        }
+    }
+
+    /// What a process before this one left.
+    pub(crate) fn read(&self, fs: &Fs, now: SystemTime) -> Vec<Line> {
+        let path = &self.path;
+        let text = match fs.read_small(path, MAX_BYTES) {
+            Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                // What it said is unknown: nothing that is there may be used unseen.
+                tracing::error!(path = %path.display(), %error, "cannot read the invalidation log; everything stored is validated");
+                line(now, Fate::Stale, "*")
+            }
+        };
+        // A last line without its line break was cut by a crash before it was in force.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter_map(parse_line).collect()
+    }
+
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn append(
+        &mut self,
+        fs: &Fs,
+        patterns: &[KeyPattern],
+        fate: Fate,
+        at: SystemTime,
+    ) -> io::Result<()> {
+        let text: String = patterns
+            .iter()
+            .map(|pattern| line(at, fate, pattern.as_str()))
+            .collect();
+        self.is_empty = false;
+        // Somebody may have deleted the directory, and what is written to a deleted file is lost.
+        let mut file = match self.file.take() {
+            Some(file) if fs.stat(&self.path).is_ok() => file,
+            _ => {
+                let mut file = fs.open_append(&self.path)?;
+                // A line that a crash cut must not swallow ours.
+                fs.write(&mut file, &self.path, b"\n")?;
+                file
+            }
+        };
+        fs.write(&mut file, &self.path, text.as_bytes())?;
+        fs.sync_file(&file, &self.path)?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Nothing is outstanding. A log that stays is only read once more at the next start, against files
+    /// older than it.
+    pub(crate) fn empty(&mut self, fs: &Fs) {
+        if self.is_empty {
+            return;
+        }
+        let file = match self.file.take() {
+            Some(file) => Ok(file),
+            None => fs.open_append(&self.path),
+        };
+        if let Ok(file) = file
+            && fs.truncate(&file, &self.path).is_ok()
+        {
+            self.file = Some(file);
+            self.is_empty = true;
+        }
+    }
+}
+
+fn line(at: SystemTime, fate: Fate, pattern: &str) -> String {
+    let nanos = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos();
+    let fate = match fate {
+        Fate::Delete => "delete",
+        Fate::Stale => "stale",
+    };
+    format!("{nanos} {fate} {pattern}\n")
+}
+
+fn parse_line(line: &str) -> Option<Line> {
+    let mut parts = line.splitn(3, ' ');
+    let nanos: u64 = parts.next()?.parse().ok()?;
+    let fate = match parts.next()? {
+        "delete" => Fate::Delete,
+        "stale" => Fate::Stale,
+        _ => return None,
+    };
+    let pattern = KeyPattern::parse(parts.next()?).ok()?;
+    Some(Line {
+        at: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
+        fate,
+        pattern,
+    })
+}
