@@ -30,7 +30,7 @@ use crate::pattern::KeyPattern;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_PATTERNS: usize = 1000;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];

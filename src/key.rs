@@ -200,6 +200,7 @@ pub(crate) fn target_line(method: &str, path: &str, query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
     use std::sync::Arc;
 
     fn rules() -> KeyRules {
@@ -250,6 +251,19 @@ mod tests {
             "GET:/\nhost 11:example.com\nscheme 4:http\nheader.x-a 18:1\\\\nheader.x-b 1:2"
         );
         assert_eq!(key.part("host"), Some("example.com"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_nobodys_text() {
+        let mut rules = rules();
+        rules.headers = vec!["x-a".parse().unwrap()];
+        let key = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("x-a"), value)]);
+            rules.key(&source("/", "", &headers)).unwrap().text
+        };
+        assert_ne!(key(b"\xff"), key(b"\\xff"));
+        assert_ne!(key(b"\xff"), key(b"\xfe"));
     }
 
     #[test]

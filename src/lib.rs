@@ -8,6 +8,9 @@ pub mod demo;
 mod error;
 mod flight;
 mod fsops;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod headers;
 mod invalidate;

@@ -174,6 +174,8 @@ reasons! {
     Timeout = "timeout", UriMiss, "make the backend faster, or raise `response_timeout` or `connect_timeout`";
     /// The backend could not be reached, or its answer was not HTTP.
     Unreachable = "unreachable", UriMiss, "see whether the backend runs at `proxy_url`";
+    /// A handler, a key function or another function of the application panicked.
+    Panic = "panic", Request, "see the log for the panic, and mend what panicked; no other request is touched by it";
     /// The request came back to this process.
     Loop = "loop", Request, "`proxy_url` leads back to this server: point it at the backend";
     /// A malformed request.

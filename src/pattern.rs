@@ -112,6 +112,8 @@ pub(crate) enum KeyPattern {
     Line(LinePattern),
     /// The path of any method, with every query.
     Path(PathGlob),
+    /// Path and query of any method.
+    Target(PathGlob),
 }
 
 /// See [`KeyPattern::Line`].
@@ -121,7 +123,7 @@ pub(crate) struct LinePattern {
     glob: Glob,
 }
 
-/// See [`KeyPattern::Path`].
+/// See [`KeyPattern::Path`] and [`KeyPattern::Target`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathGlob {
     text: Box<str>,
@@ -134,16 +136,18 @@ impl KeyPattern {
         if text.bytes().all(|byte| byte == b'*') {
             return Ok(Self::All);
         }
-        if text.starts_with('/') && !text.contains('?') {
-            return Ok(Self::Path(PathGlob {
+        if text.starts_with('/') {
+            let glob = PathGlob {
                 text: text.into(),
                 glob: Glob::new(text),
-            }));
+            };
+            return Ok(match text.contains('?') {
+                true => Self::Target(glob),
+                false => Self::Path(glob),
+            });
         }
         let line = match split_method(text) {
             Some((method, path)) => format!("{method}:{path}"),
-            // With a query, any method: the line's own prefix is left open.
-            None if text.starts_with('/') => format!("*:{text}"),
             None => text.to_owned(),
         };
         Ok(Self::Line(LinePattern {
@@ -177,6 +181,7 @@ impl KeyPattern {
             Self::All => true,
             Self::Line(pattern) => pattern.glob.is_match(line),
             Self::Path(pattern) => path_of(line).is_some_and(|path| pattern.glob.is_match(path)),
+            Self::Target(pattern) => target_of(line).is_some_and(|target| pattern.glob.is_match(target)),
         };
         one(subject.line) || subject.own.is_some_and(one)
     }
@@ -186,17 +191,25 @@ impl KeyPattern {
         match self {
             Self::All => "*",
             Self::Line(pattern) => &pattern.text,
-            Self::Path(pattern) => &pattern.text,
+            Self::Path(pattern) | Self::Target(pattern) => &pattern.text,
         }
+    }
+
+    /// Whether [`as_str`](Self::as_str), parsed, is this pattern again: not if it means a path itself
+    /// whose stars are only stars, or that is longer than a pattern may be.
+    pub(crate) fn is_as_written(&self) -> bool {
+        Self::parse(self.as_str()).is_ok_and(|parsed| parsed == *self)
     }
 }
 
-/// The path in `METHOD:/path?query`; nothing for a custom key of another form.
-fn path_of(line: &str) -> Option<&str> {
+/// Path and query in `METHOD:/path?query`; nothing for a custom key of another form.
+fn target_of(line: &str) -> Option<&str> {
     let (method, target) = line.split_once(':')?;
-    if !is_method(method) || !target.starts_with('/') {
-        return None;
-    }
+    (is_method(method) && target.starts_with('/')).then_some(target)
+}
+
+fn path_of(line: &str) -> Option<&str> {
+    let target = target_of(line)?;
     Some(target.split_once('?').map_or(target, |(path, _)| path))
 }
 
@@ -288,6 +301,8 @@ mod tests {
             ("/a", "GET:/a/b", false),
             ("/a?x=1", "GET:/a?x=1", true),
             ("/a?*", "GET:/a", false),
+            ("/a?x=1", "GET:/b:/a?x=1", false),
+            ("/a?x=1", "GET:/b?y=:/a?x=1", false),
             ("/api/*", "GET:/api/users?x=/y", true),
             ("*/api/*/users/*", "GET:/v/api/2/users/3", true),
             ("*", "anything", true),

@@ -145,7 +145,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 55] = [
+static KEYS: [Key; 56] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -220,6 +220,7 @@ static KEYS: [Key; 55] = [
     key(LIMIT, "body_timeout", Field::Timeout(|s| &mut s.proxy.body_timeout), "How long a body may stand still"),
     key(LIMIT, "fill_timeout", Field::Duration(|s| &mut s.proxy.fill_timeout), "How long a fetch goes on that nobody waits for any more"),
     key(LIMIT, "tunnel_timeout", Field::Timeout(|s| &mut s.proxy.tunnel_timeout), "How long a tunnel may stand still in both directions"),
+    key(LIMIT, "shutdown_delay", Field::Duration(|s| &mut s.shutdown_delay), "How long visitors are still accepted after SIGTERM, for a load balancer to see that /readyz says 503"),
     key(LIMIT, "shutdown_timeout", Field::Duration(|s| &mut s.shutdown_timeout), "How long requests may go on after SIGTERM before they are cut")
         .flag_named("shutdown-timeout"),
     key(RUN, "control_auth", Field::Secret(|s| &mut s.control_auth), "The bearer token that the control server asks for"),

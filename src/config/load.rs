@@ -61,14 +61,9 @@ impl Sources {
     /// When something cannot be read, is unknown, or cannot work. The proxy's own settings are checked
     /// where the proxy is made; [`Loaded::blame`] gives such an error its place.
     pub fn load(self) -> Result<Loaded, ConfigError> {
-        let mut loaded = Loaded {
-            settings: ServerSettings::default(),
-            origins: BTreeMap::new(),
-            file: None,
-            warnings: Vec::new(),
-        };
+        let mut loaded = Loaded::defaults();
         if let Some(path) = &self.file {
-            loaded.read_file(path)?;
+            loaded.take_in(path, file::read(path)?)?;
         }
         loaded.resolve_paths();
         loaded.read_env(&self.env)?;
@@ -176,8 +171,28 @@ impl Loaded {
         self.blame(Error::config(key, message))
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let mut file = file::read(path)?;
+    /// What this text would come to as `config.toml` here. Files that it names are not read.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn from_text(text: &str) -> Result<Self, ConfigError> {
+        let mut loaded = Self::defaults();
+        let path = Path::new("config.toml");
+        loaded.take_in(path, file::parse(path, text)?)?;
+        loaded.resolve_paths();
+        let checked = loaded.settings.check();
+        checked.map_err(|error| loaded.blame(error))?;
+        Ok(loaded)
+    }
+
+    fn defaults() -> Self {
+        Self {
+            settings: ServerSettings::default(),
+            origins: BTreeMap::new(),
+            file: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn take_in(&mut self, path: &Path, mut file: ConfigFile) -> Result<(), ConfigError> {
         for (key, given) in &file.values {
             let set = key.field.set(&mut self.settings, given);
             set.map_err(|misfit| file.refuse(key, given, misfit))?;

@@ -100,7 +100,11 @@ pub struct ServerSettings {
     pub max_head: u64,
     /// How many connections are served at once; others wait. Default 10 000.
     pub max_connections: usize,
-    /// How long requests and fills may go on after SIGTERM before they are cut. Default 30 s.
+    /// How long visitors are still accepted after SIGTERM, while `/readyz` says 503 already: as long as a
+    /// load balancer takes to notice. Default 0.
+    pub shutdown_delay: Duration,
+    /// How long requests and fills may go on after SIGTERM and `shutdown_delay` before they are cut.
+    /// Default 30 s.
     pub shutdown_timeout: Duration,
     /// What is logged: a level, or directives as `tracing` writes them
     /// (`info,phantom_frame=debug`). Default `info`.
@@ -127,6 +131,7 @@ impl Default for ServerSettings {
             header_timeout: Duration::from_secs(10),
             max_head: 64 << 10,
             max_connections: 10_000,
+            shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
             log: "info".into(),
             log_format: LogFormat::default(),

@@ -366,3 +366,104 @@ async fn the_documented_router_can_be_merged_into_an_application() {
     let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
     assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let rig = rig(ControlOptions::default());
+    assert_eq!(rig.refresh("", r#"{"pattern": "/a"}"#).await.status, 200);
+    rig.told();
+    let never = futures_util::stream::pending::<io::Result<axum::body::Bytes>>();
+    let request = post("").header(HOST, "localhost");
+    let answer = rig.send(request, Body::from_stream(never)).await;
+    assert_eq!(answer.status, 408);
+    let broken = futures_util::stream::iter([Ok("{\"pattern\""), Err(io::Error::other("cut"))]);
+    let request = post("").header(HOST, "localhost");
+    assert_eq!(rig.send(request, Body::from_stream(broken)).await.status, 400);
+    assert_eq!(rig.told(), []);
+}
+
+#[tokio::test]
+async fn ten_thousand_calls_at_once_are_answered() {
+    let rig = rig(ControlOptions::default());
+    let calls = (0..10_000).map(|n| {
+        let pattern = format!("?pattern=/{n}");
+        let rig = &rig;
+        async move { rig.refresh(&pattern, "").await.status }
+    });
+    let statuses = futures_util::future::join_all(calls).await;
+    assert!(statuses.iter().all(|status| *status == 200));
+    assert_eq!(rig.told().len(), 10_000);
+}
+
+#[tokio::test]
+async fn a_token_is_compared_byte_for_byte() {
+    for token in ["pässwört", "a b", "Bearer x", "a=b/c+"] {
+        let rig = with_token(token);
+        let bearer = |token: &[u8]| {
+            let value = [b"Bearer ", token].concat();
+            post("").header(AUTHORIZATION, HeaderValue::from_bytes(&value).unwrap())
+        };
+        assert_eq!(
+            rig.send(bearer(token.as_bytes()), "").await.status,
+            200,
+            "{token}"
+        );
+        rig.told();
+        let upper = token.to_uppercase();
+        let latin: Vec<u8> = token
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap())
+            .collect();
+        for wrong in [
+            upper.as_bytes(),
+            b"",
+            &token.as_bytes()[1..],
+            &[token.as_bytes(), b"\xff"].concat(),
+        ] {
+            assert_eq!(rig.send(bearer(wrong), "").await.status, 401, "{token}");
+        }
+        if latin != token.as_bytes() {
+            assert_eq!(
+                rig.send(bearer(&latin), "").await.status,
+                401,
+                "{token} in Latin-1"
+            );
+        }
+        assert_eq!(rig.told(), []);
+    }
+}
+
+#[tokio::test]
+async fn the_host_counts_whatever_its_port_and_form() {
+    let rig = rig(ControlOptions::default());
+    let absolute = |authority: &str| {
+        Request::builder()
+            .method("POST")
+            .uri(format!("http://{authority}/refresh-cache"))
+    };
+    for own in ["localhost:1", "127.0.0.1", "[::1]:17809"] {
+        assert_eq!(rig.send(absolute(own), "").await.status, 200, "{own}");
+        assert_eq!(
+            rig.send(post("").header(HOST, own), "").await.status,
+            200,
+            "{own}"
+        );
+    }
+    rig.told();
+    for foreign in [
+        "evil.example",
+        "evil.example:17809",
+        "[2001:db8::1]",
+        "127.0.0.1.evil.example",
+        "localhost.evil",
+    ] {
+        let named = absolute(foreign).header(HOST, "localhost");
+        assert_eq!(rig.send(named, "").await.status, 421, "{foreign}");
+        assert_eq!(
+            rig.send(post("").header(HOST, foreign), "").await.status,
+            421,
+            "{foreign}"
+        );
+    }
+    assert_eq!(rig.told(), []);
+}

@@ -70,45 +70,54 @@ fn seconds(argument: Option<&str>) -> u64 {
     digits.parse().unwrap_or(u64::MAX).min(1 << 31)
 }
 
-/// Splits a line at its commas, which inside a quoted string are text (RFC 9110 §5.6.4).
+/// Takes a line apart. RFC 9110 §5.6.4: inside a quoted string separators are text. Where a line is
+/// malformed, what may forbid something counts: `;` and spaces separate as commas do, and a quote that is
+/// never closed hides nothing.
 fn directives(line: &str) -> Vec<(&str, Option<String>)> {
     let mut found = Vec::new();
     let mut rest = line;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
+        rest = rest.trim_start_matches(SEPARATORS);
         if rest.is_empty() {
             return found;
         }
-        let end = rest.find(['=', ',']).unwrap_or(rest.len());
+        let end = rest
+            .find(|c| c == '=' || SEPARATORS.contains(&c))
+            .unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
-        let (argument, after) = match after.strip_prefix('=') {
-            Some(after) => argument(after),
+        let (argument, after) = match after.trim_start_matches([' ', '\t']).strip_prefix('=') {
+            Some(after) => argument(after.trim_start_matches([' ', '\t'])),
             None => (None, after),
         };
-        found.push((name.trim(), argument));
-        // Whatever stands between an argument and the next comma belongs to neither.
-        rest = after.find(',').and_then(|at| after.get(at..)).unwrap_or("");
+        found.push((name, argument));
+        rest = after;
     }
 }
 
+const SEPARATORS: [char; 4] = [',', ';', ' ', '\t'];
+
 /// A token or a quoted string, and what follows it.
 fn argument(text: &str) -> (Option<String>, &str) {
-    let Some(quoted) = text.trim_start_matches([' ', '\t']).strip_prefix('"') else {
-        let end = text.find(',').unwrap_or(text.len());
-        let (token, rest) = text.split_at(end);
-        return (Some(token.trim().to_owned()), rest);
-    };
+    if let Some((value, after)) = text.strip_prefix('"').and_then(quoted) {
+        return (Some(value), after);
+    }
+    let end = text.find(SEPARATORS).unwrap_or(text.len());
+    let (token, rest) = text.split_at(end);
+    (Some(token.to_owned()), rest)
+}
+
+/// What stands before the closing quote, and what behind it; nothing if there is none.
+fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
-    let mut characters = quoted.char_indices();
+    let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '"' => return (Some(value), quoted.get(at + 1..).unwrap_or("")),
+            '"' => return Some((value, text.get(at + 1..).unwrap_or(""))),
             '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
             other => value.push(other),
         }
     }
-    // Never closed: all of it is the argument.
-    (Some(value), "")
+    None
 }
 
 #[cfg(test)]
@@ -132,6 +141,11 @@ mod tests {
             " , no-store ,",
             "max-age=1, No-Store",
             "a=\"b\" junk, no-store",
+            "max-age=60; no-store",
+            "max-age=60 no-store",
+            "public no-store",
+            "a=\"b, no-store",
+            "a=\"b\\\", no-store",
         ] {
             assert!(parse(&[line]).no_store, "{line}");
         }

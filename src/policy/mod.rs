@@ -20,6 +20,8 @@ pub(crate) mod forward;
 pub(crate) mod freshness;
 pub(crate) mod identity;
 pub(crate) mod markup;
+#[cfg(test)]
+mod properties;
 pub(crate) mod redirect;
 pub(crate) mod reduce;
 pub(crate) mod request;

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::flight::FlightTable;
 use crate::invalidate::{RefreshTrigger, Target};
 use crate::outcome::Reason;
-use crate::proxy::invalidation::{StoreTarget, connect};
+use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
 use crate::proxy::respond::refusal;
 use crate::proxy::tally::{Statistics, Tally};
@@ -112,8 +112,7 @@ impl Proxy {
         let flights = Arc::new(FlightTable::default());
         let memory = Arc::new(Memory::new(check::whole_seconds(settings.pass_ttl)));
         let target = store.clone().map(|store| {
-            connect(&store, &flights, &memory);
-            let target: Arc<dyn Target> = Arc::new(StoreTarget(store));
+            let target: Arc<dyn Target> = Arc::new(StoreTarget::new(store, &flights, &memory));
             trigger.attach(&target);
             target
         });
@@ -137,6 +136,7 @@ impl Proxy {
                 body: settings.body_timeout,
                 tunnel: settings.tunnel_timeout,
             },
+            marks_after_unsafe: settings.invalidate_after_unsafe,
             disk_trouble: Throttle::default(),
             backend_trouble: Throttle::default(),
         };

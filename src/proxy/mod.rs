@@ -19,10 +19,12 @@ mod tally;
 mod target;
 mod visit;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
+use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, Version};
 use tokio::sync::Semaphore;
@@ -44,7 +46,7 @@ use memory::Memory;
 use respond::{Verdict, refusal};
 pub use tally::Statistics;
 use tally::Tally;
-use target::Target;
+pub(crate) use target::Target;
 
 /// Everything that answering a request takes.
 pub(crate) struct Engine {
@@ -59,6 +61,7 @@ pub(crate) struct Engine {
     /// One permit for each fill under way.
     fills: Arc<Semaphore>,
     waits: Waits,
+    marks_after_unsafe: bool,
     via: Via,
     disk_trouble: Throttle,
     backend_trouble: Throttle,
@@ -125,7 +128,12 @@ impl Engine {
             request.headers_mut().remove(header::UPGRADE);
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let (mut response, verdict) = Arc::clone(&self).answer(request).await;
+        // What panics is the application's: a key function, a clock. It costs this request, whoever serves.
+        let answer = AssertUnwindSafe(Arc::clone(&self).answer(request)).catch_unwind();
+        let (mut response, verdict) = answer.await.unwrap_or_else(|_panic| {
+            tracing::error!(%method, path, "answering a request panicked");
+            self.no_answer(Reason::Panic, &method)
+        });
         // What the backend spoke says nothing about what we speak.
         *response.version_mut() = Version::HTTP_11;
         let is_broken = matches!(verdict.reason, Some(Reason::BadRequest | Reason::RequestTimeout));

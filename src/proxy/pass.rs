@@ -117,7 +117,8 @@ impl Engine {
             return;
         }
         let succeeded = status.is_success() || status.is_redirection();
-        let (false, true, Some(store)) = (method.is_safe(), succeeded, self.store.clone()) else {
+        let is_asked = self.marks_after_unsafe && !method.is_safe();
+        let (true, true, Some(store)) = (is_asked, succeeded, self.store.clone()) else {
             return;
         };
         if !store.may_write() {

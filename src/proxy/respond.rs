@@ -166,6 +166,7 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
             StatusCode::REQUEST_TIMEOUT,
             "the body of the request did not come in time",
         ),
+        Reason::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "something failed here"),
         _ => (
             StatusCode::BAD_REQUEST,
             "the request's target, method or Host cannot be served",

@@ -53,22 +53,25 @@ pub(crate) async fn answer(
     Ok(on_top(head, file))
 }
 
-/// The range as the file service understands it. RFC 9110 §14.1: the unit is matched in any case;
-/// §14.1.1: a suffix longer than the representation is all of it.
-fn within(range: &HeaderValue, length: u64) -> HeaderValue {
-    let Some((_, positions)) = range.to_str().ok().and_then(|text| text.split_once('=')) else {
+/// The range as the file service understands it. RFC 9110 §14.1: the unit is matched in any case, a
+/// position is any number of digits; §14.1.1: a suffix longer than the representation is all of it.
+pub(crate) fn within(range: &HeaderValue, length: u64) -> HeaderValue {
+    let positions = range
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once('=')?.1.trim().split_once('-'));
+    let Some((first, last)) = positions else {
         return range.clone();
     };
-    let positions = positions.trim();
-    let suffix = positions
-        .strip_prefix('-')
-        .and_then(|suffix| suffix.parse::<u64>().ok());
-    let positions = if suffix.is_some_and(|suffix| suffix >= length) {
-        "0-"
-    } else {
-        positions
+    // One that no number holds is behind every end.
+    let number = |digits: &str| (!digits.is_empty()).then(|| digits.parse::<u64>().unwrap_or(u64::MAX));
+    let range = match (number(first), number(last)) {
+        (None, Some(suffix)) if suffix >= length => "bytes=0-".to_owned(),
+        (None, suffix) => format!("bytes=-{}", suffix.unwrap_or(0)),
+        (Some(first), Some(last)) if last < length => format!("bytes={first}-{last}"),
+        (Some(first), _) => format!("bytes={first}-"),
     };
-    crate::headers::value(&format!("bytes={positions}")).unwrap_or_else(|| range.clone())
+    crate::headers::value(&range).unwrap_or(HeaderValue::from_static("bytes=-0"))
 }
 
 /// Status and fields as they are stored, and the entity tag that stands for them.

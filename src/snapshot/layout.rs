@@ -317,3 +317,58 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Key texts as requests make them, and as a custom key may.
+    fn key_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[A-Z]{1,7}:/[ -~]{0,400}",
+            "(GET:)?/?(\\.{0,3}[/a-zA-Z%?*~\\\\:ü ]{0,6}){0,40}",
+            "GET:/[a-z/.]{0,9}\\nhost [0-9]:[^\\n]{0,80}\\nscheme 4:http",
+            ".{0,300}",
+        ]
+    }
+
+    fn check(path: &Path) {
+        let names: Vec<&str> = path.iter().map(|name| name.to_str().unwrap()).collect();
+        assert!(path.is_relative() && names.len() <= MAX_FOLDERS + 4, "{names:?}");
+        let safe = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'~');
+        for name in &names {
+            assert!(!name.is_empty() && name.len() <= 100, "{names:?}");
+            assert!(name.bytes().all(safe), "{names:?}");
+            assert!(!name.starts_with(['.', '~']) && !name.ends_with('.'), "{names:?}");
+            assert!(!is_device(name.split('.').next().unwrap_or("")), "{names:?}");
+        }
+        assert_ne!(names.first(), Some(&PRIVATE));
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_has_a_place_in_the_directory_and_no_two_the_same(
+            one in key_text(),
+            other in key_text(),
+            variant in proptest::option::of(any::<u32>().prop_map(VariantId)),
+        ) {
+            let (one, other) = (Key::from_text(one), Key::from_text(other));
+            let seal = Seal::of(b"body");
+            let place = |key: &Key| {
+                let stem = Stem::of(key);
+                let sidecar = stem.sidecar(variant);
+                check(&sidecar);
+                check(&stem.folder().join(stem.body_name(variant, "html")));
+                let found = parse_file_name(&sidecar).unwrap();
+                assert_eq!((found.short_hash, found.variant), (key.hash.short(), variant));
+                for hidden in [stem.pending(variant, &seal), stem.displaced(variant, &seal)] {
+                    check(hidden.strip_prefix(PRIVATE).unwrap());
+                }
+                sidecar
+            };
+            prop_assert_eq!(place(&one) == place(&other), one.text == other.text);
+        }
+    }
+}

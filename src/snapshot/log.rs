@@ -71,7 +71,7 @@ impl Log {
     ) -> io::Result<()> {
         let text: String = patterns
             .iter()
-            .map(|pattern| line(at, fate, pattern.as_str()))
+            .map(|pattern| line_of(at, fate, pattern))
             .collect();
         self.is_empty = false;
         // Somebody may have deleted the directory, and what is written to a deleted file is lost.
@@ -118,18 +118,50 @@ fn line(at: SystemTime, fate: Fate, pattern: &str) -> String {
     format!("{nanos} {fate} {pattern}\n")
 }
 
+/// A path itself is said with another word than a pattern: a visitor may post to `/*`.
+fn line_of(at: SystemTime, fate: Fate, pattern: &KeyPattern) -> String {
+    let line = line(at, fate, pattern.as_str());
+    match (pattern.is_as_written(), fate) {
+        (true, _) => line,
+        (false, Fate::Delete) => line.replacen(" delete ", " delete-path ", 1),
+        (false, Fate::Stale) => line.replacen(" stale ", " stale-path ", 1),
+    }
+}
+
 fn parse_line(line: &str) -> Option<Line> {
     let mut parts = line.splitn(3, ' ');
     let nanos: u64 = parts.next()?.parse().ok()?;
-    let fate = match parts.next()? {
+    let (word, text) = (parts.next()?, parts.next()?);
+    let pattern = match word.strip_suffix("-path") {
+        Some(_) => KeyPattern::path_itself(text),
+        None => KeyPattern::parse(text).ok()?,
+    };
+    let fate = match word.trim_end_matches("-path") {
         "delete" => Fate::Delete,
         "stale" => Fate::Stale,
         _ => return None,
     };
-    let pattern = KeyPattern::parse(parts.next()?).ok()?;
     Some(Line {
         at: UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))?,
         fate,
         pattern,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_itself_is_replayed_as_itself() {
+        let long = format!("/{}", "x".repeat(10_000));
+        for path in ["/a*b", "/*", long.as_str()] {
+            let pattern = KeyPattern::path_itself(path);
+            let line = line_of(UNIX_EPOCH, Fate::Stale, &pattern);
+            let replayed = parse_line(line.trim_end()).unwrap();
+            assert_eq!((replayed.fate, replayed.pattern), (Fate::Stale, pattern));
+        }
+        let line = line_of(UNIX_EPOCH, Fate::Delete, &KeyPattern::parse("/a*").unwrap());
+        assert_eq!(line, "0 delete /a*\n");
+    }
 }

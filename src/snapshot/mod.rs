@@ -24,14 +24,14 @@ mod pair;
 mod read;
 mod reconcile;
 mod remove;
-mod sidecar;
+pub(crate) mod sidecar;
 mod usage;
 mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
 use std::time::SystemTime;
 
 use crate::clock::{Clock, system_now};
@@ -68,7 +68,7 @@ pub(crate) struct StoreOptions {
 
 type Job = Box<dyn FnOnce() + Send>;
 /// Told of every invalidation; returns how many answers of its own it dropped.
-type Listener = Box<dyn Fn(&[KeyPattern]) -> u64 + Send + Sync>;
+pub(crate) type Listener = dyn Fn(&[KeyPattern]) -> u64 + Send + Sync;
 
 /// See the module.
 pub(crate) struct Store {
@@ -102,7 +102,7 @@ pub(crate) struct Store {
     hosts_full: Throttle,
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
-    listeners: Mutex<Vec<Listener>>,
+    listeners: Mutex<Vec<Weak<Listener>>>,
     jobs: mpsc::Sender<Job>,
     #[cfg(feature = "watch")]
     watch: OnceLock<crate::invalidate::watch::DirWatch>,
@@ -139,9 +139,12 @@ impl Store {
         &self.root
     }
 
-    /// Tells `listener` of every invalidation, another program's changes included.
-    pub(crate) fn on_invalidation(&self, listener: impl Fn(&[KeyPattern]) -> u64 + Send + Sync + 'static) {
-        lock(&self.listeners).push(Box::new(listener));
+    /// Tells `listener` of every invalidation, another program's changes included, as long as it lives:
+    /// proxies come and go over a store that they share.
+    pub(crate) fn on_invalidation(&self, listener: &Arc<Listener>) {
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Arc::downgrade(listener));
     }
 
     /// Runs `job` on the store's own thread, after those before it.
@@ -182,10 +185,8 @@ impl Store {
     }
 
     fn tell(&self, patterns: &[KeyPattern]) -> u64 {
-        lock(&self.listeners)
-            .iter()
-            .map(|listener| listener(patterns))
-            .sum()
+        let listeners: Vec<_> = lock(&self.listeners).iter().filter_map(Weak::upgrade).collect();
+        listeners.iter().map(|listener| listener(patterns)).sum()
     }
 
     /// Whether a file changed so lately that the program that changes it may not be done.
@@ -200,4 +201,41 @@ impl Store {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded stays whole at every step, so a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_hears_of_no_invalidation_and_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions {
+            dir: dir.path().join("snapshots"),
+            site: None,
+            backend: "http://localhost".into(),
+            durability: Durability::None,
+            max_variants: 1,
+            bounds: Bounds {
+                disk_bytes: 0,
+                snapshots: 0,
+                hosts: 1,
+                body_bytes: 1,
+            },
+            clock: Clock::default(),
+            faults: None,
+        })
+        .unwrap();
+        let listener = |dropped: u64| -> Arc<Listener> { Arc::new(move |_: &[KeyPattern]| dropped) };
+        let (gone, here) = (listener(1), listener(10));
+        store.on_invalidation(&gone);
+        store.on_invalidation(&here);
+        assert_eq!(store.tell(&[KeyPattern::All]), 11);
+        drop(gone);
+        assert_eq!(store.tell(&[KeyPattern::All]), 10);
+        for _ in 0..100 {
+            store.on_invalidation(&listener(0));
+        }
+        assert!(lock(&store.listeners).len() <= 2);
+    }
 }

@@ -180,7 +180,10 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
         if is_hop_by_hop(&name) || name == http::header::CONTENT_LENGTH {
             return Err(SidecarError::Value("headers"));
         }
-        headers.append(name, value);
+        // A map has room for 32,768 names, which fit into a file of this size.
+        if headers.try_append(name, value).is_err() {
+            return Err(SidecarError::Value("headers"));
+        }
     }
     let body = match (&shape.body, shape.length, &shape.seal) {
         (Some(file), Some(length), Some(seal)) => Some(SealedBody {
@@ -284,6 +287,7 @@ mod tests {
     #[test]
     fn hostile_texts_are_refused() {
         let good = to_text(&example());
+        let names: String = (0..40_000).map(|n| format!("[\"a{n}\", \"\"],\n")).collect();
         for (what, text) in [
             ("cut", good.get(..good.len() / 2).unwrap().to_owned()),
             ("merge marker", format!("<<<<<<< HEAD\n{good}")),
@@ -296,6 +300,7 @@ mod tests {
             ("length", good.replace("length = 3", "length = -3")),
             ("framing", good.replace("\"x-b\"", "\"transfer-encoding\"")),
             ("deep", format!("vary = {}", "[".repeat(100_000))),
+            ("many", good.replace("  [\"x-b\", \"2\"],\n", &names)),
         ] {
             assert!(from_bytes(text.as_bytes()).is_err(), "{what}");
         }

@@ -158,7 +158,8 @@ impl UpstreamError {
         match self {
             Self::ConnectTimeout { .. } | Self::Timeout { .. } => Reason::Timeout,
             Self::UploadStalled { .. } => Reason::RequestTimeout,
-            Self::Unreachable { .. } | Self::Panicked { .. } => Reason::Unreachable,
+            Self::Unreachable { .. } => Reason::Unreachable,
+            Self::Panicked { .. } => Reason::Panic,
             Self::UploadCut { .. } | Self::Target { .. } => Reason::BadRequest,
         }
     }

@@ -27,6 +27,7 @@ mod lines;
 mod miss;
 mod negative;
 mod once;
+mod overtaken;
 mod poison;
 mod quiet;
 mod read_only;

@@ -36,6 +36,11 @@ impl Shutdown {
         }
     }
 
+    /// Whether an end was asked for.
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.stage.borrow() != Stage::Running
+    }
+
     /// Ready at the second signal, with the exit code that it stands for.
     pub(crate) async fn forced(&self) -> u8 {
         let mut stage = self.stage.clone();

@@ -533,4 +533,81 @@ mod tests {
         let rules = [WatchRule::new(["content/*.md"], [""; 0])];
         assert!(ContentWatcher::start(&rules, dir.path(), RefreshTrigger::new()).is_err());
     }
+
+    #[test]
+    fn every_way_in_which_editors_save_is_noticed() {
+        let mut rig = rig(&["content/{slug}.md"], &["/blog/{slug}"], Duration::ZERO);
+        let file = rig.path("content/a.md");
+        fs::write(&file, "1").unwrap();
+        rig.until("/blog/a");
+        let saves: [(&str, &dyn Fn()); 5] = [
+            ("truncated and written", &|| fs::write(&file, "2").unwrap()),
+            ("a temporary file renamed over it", &|| {
+                fs::write(rig_path(&file, ".a.md.swp"), "3").unwrap();
+                fs::rename(rig_path(&file, ".a.md.swp"), &file).unwrap();
+            }),
+            ("moved away for a backup and written anew", &|| {
+                fs::rename(&file, rig_path(&file, "a.md~")).unwrap();
+                fs::write(&file, "4").unwrap();
+            }),
+            ("written through a link", &|| {
+                let link = rig_path(&file, "link");
+                std::os::unix::fs::symlink(&file, &link).unwrap();
+                fs::write(&link, "5").unwrap();
+                fs::remove_file(&link).unwrap();
+            }),
+            ("another file linked in its place", &|| {
+                fs::write(rig_path(&file, "other"), "6").unwrap();
+                fs::remove_file(&file).unwrap();
+                fs::hard_link(rig_path(&file, "other"), &file).unwrap();
+            }),
+        ];
+        for (how, save) in saves {
+            // What is left of the one before has come.
+            std::thread::sleep(Duration::from_millis(250));
+            while rig.messages.try_recv().is_ok() {}
+            save();
+            let end = Instant::now() + DEADLINE;
+            let found = loop {
+                match rig.messages.try_recv() {
+                    Ok(RefreshMessage::Pattern(text)) if text == "/blog/a" => break true,
+                    Ok(message) => panic!("{how}: {message:?}"),
+                    Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                    Err(_) => break false,
+                }
+            };
+            assert!(found, "{how}");
+        }
+    }
+
+    fn rig_path(file: &Path, name: &str) -> PathBuf {
+        file.with_file_name(name)
+    }
+
+    #[test]
+    fn a_content_directory_may_be_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("real"), dir.path().join("content")).unwrap();
+        let trigger = RefreshTrigger::new();
+        let messages = trigger.subscribe();
+        let rules = [WatchRule::new(["content/{slug}.md"], ["/blog/{slug}"])];
+        let watcher = ContentWatcher::start(&rules, dir.path(), trigger).unwrap();
+        let mut rig = Rig {
+            dir,
+            messages,
+            watcher,
+        };
+        fs::write(rig.dir.path().join("real/a.md"), "1").unwrap();
+        rig.until("/blog/a");
+        // Another directory behind the same link.
+        fs::create_dir(rig.dir.path().join("next")).unwrap();
+        fs::write(rig.dir.path().join("next/b.md"), "1").unwrap();
+        std::os::unix::fs::symlink(rig.dir.path().join("next"), rig.dir.path().join("new")).unwrap();
+        fs::rename(rig.dir.path().join("new"), rig.dir.path().join("content")).unwrap();
+        rig.until("/blog/*");
+        fs::write(rig.dir.path().join("next/b.md"), "2").unwrap();
+        rig.until("/blog/b");
+        assert!(rig.watcher.is_healthy());
+    }
 }

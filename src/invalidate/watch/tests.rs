@@ -351,3 +351,52 @@ fn dropping_ends_the_thread() {
         Err(RecvTimeoutError::Disconnected)
     );
 }
+
+#[test]
+fn a_burst_of_ten_thousand_changes_is_told_whole() {
+    let rig = Rig::new(|_| {});
+    for n in 0..10_000 {
+        fs::write(rig.root.join(n.to_string()), "1").unwrap();
+    }
+    let all = rig.until(|all| all.rescan || all.paths.len() == 10_000);
+    assert!(all.rescan || all.paths.contains(&rig.root.join("9999")));
+    // And it goes on as before.
+    fs::write(rig.root.join("last"), "1").unwrap();
+    rig.until_path("last");
+}
+
+#[test]
+fn a_directory_that_is_new_after_lost_events_is_watched() {
+    use notify::event::Flag;
+    use notify::{Event, EventKind};
+    let rig = Rig::new(|_| {});
+    for round in 0..3 {
+        // Whatever was made while events were lost.
+        fs::create_dir_all(rig.root.join(format!("{round}/deep"))).unwrap();
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        rig.watch.signals.take_in(Ok(overflow));
+        rig.until(|all| all.rescan);
+        fs::write(rig.root.join(format!("{round}/deep/file")), "1").unwrap();
+        rig.until_path(&format!("{round}/deep/file"));
+    }
+    assert!(rig.watch.is_healthy());
+}
+
+#[test]
+fn exhausted_watches_are_said_once_and_polled() {
+    let pace = Pace {
+        poll: Duration::from_millis(30),
+        ..PACE
+    };
+    let signals = Arc::new(Signals::new("/".into(), Arc::new(|_: &Path| false)));
+    let dir = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start(pace, dir.path(), Arc::new(|_: &Path| false), signals).unwrap();
+    assert!(!worker.has_told() && !worker.is_polling());
+    for _ in 0..3 {
+        let mut batch = Batch::default();
+        let mut pending = event::Pending::default();
+        pending.exhausted = true;
+        worker.absorb(pending, &mut batch);
+        assert!(worker.has_told() && worker.is_polling());
+    }
+}

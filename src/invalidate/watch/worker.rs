@@ -76,6 +76,17 @@ impl Worker {
         }
     }
 
+    /// Whether it was said that there are no events.
+    #[cfg(test)]
+    pub(super) fn has_told(&self) -> bool {
+        self.told_degraded
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_polling(&self) -> bool {
+        self.poll.is_some()
+    }
+
     fn pause(&self) -> Duration {
         match (&self.root_id, &self.poll) {
             (None, _) => self.pace.absent,
@@ -87,7 +98,7 @@ impl Worker {
         }
     }
 
-    fn absorb(&mut self, pending: Pending, batch: &mut Batch) {
+    pub(super) fn absorb(&mut self, pending: Pending, batch: &mut Batch) {
         if let Some(error) = pending.failure {
             tracing::warn!(root = %self.root.display(), error = %crate::error::chain(&error), "something here cannot be watched");
             batch.rescan = true;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
 use phantom_frame::control::{ControlOptions, create_control_router_with};
 use phantom_frame::server::{Server, ServerLimits};
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const BACKLOG: u32 = 4096;
 
 /// Serves until a signal comes, finishes what is in flight, and cuts what outlasts `shutdown_timeout`.
+///
+/// From the signal on `/readyz` says 503, for which a load balancer may need a while before it sends no
+/// more visitors (`shutdown_delay`); so the control server is the last one that closes.
 pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let stop = Shutdown::listen().context("cannot listen for signals")?;
@@ -54,15 +58,23 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     }
 
     let addresses = (visitors.local_addr()?, control.local_addr()?);
-    let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy));
+    let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy, &stop));
     let max_connections = open_files::make_room(settings.max_connections);
     let visitors = Server::new(visitors, proxy.router(), limits(settings, max_connections));
     let control = Server::new(control, control_app, limits(settings, max_connections));
 
+    let delay = settings.shutdown_delay;
+    let (drained, all_drained) = tokio::sync::oneshot::channel();
+    let serving = async {
+        let end = stop.requested().then(|()| tokio::time::sleep(delay));
+        visitors.run(end).await;
+        // The control server waits for it.
+        let _ = drained.send(());
+    };
     let work = async {
         tokio::join!(
-            visitors.run(stop.requested()),
-            control.run(stop.requested()),
+            serving,
+            control.run(all_drained.map(drop)),
             announce(settings, addresses, &proxy),
             warn_without_backend(&settings.proxy.proxy_url),
         );
@@ -71,7 +83,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let cut = async {
         stop.requested().await;
         tracing::info!("stopping: finishing what is in flight");
-        tokio::time::sleep(settings.shutdown_timeout).await;
+        tokio::time::sleep(delay.saturating_add(settings.shutdown_timeout)).await;
     };
     // The servers and the proxy stop by themselves before that.
     let (work, cut) = (pin!(work), pin!(cut));
@@ -87,14 +99,14 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     }
 }
 
-fn control_options(settings: &ServerSettings, proxy: &Proxy) -> ControlOptions {
-    let proxy = proxy.clone();
+fn control_options(settings: &ServerSettings, proxy: &Proxy, stop: &Shutdown) -> ControlOptions {
+    let (proxy, stop) = (proxy.clone(), stop.clone());
     let mut options = ControlOptions::default();
     options.token = settings
         .control_auth
         .as_ref()
         .map(|token| token.expose().to_owned());
-    options.ready = Arc::new(move || proxy.is_ready());
+    options.ready = Arc::new(move || !stop.is_requested() && proxy.is_ready());
     options
 }
 
