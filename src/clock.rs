@@ -51,7 +51,13 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
         .as_secs()
 }
 
-/// The time `seconds` after 1970, or the last representable one.
+/// A date as HTTP writes it, whose years have four digits: a later time is the last of them.
+pub(crate) fn http_date(seconds: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    httpdate::fmt_http_date(from_unix_seconds(seconds.min(LAST)))
+}
+
+/// The time `seconds` after 1970, or 1970 where there is no such time.
 pub(crate) fn from_unix_seconds(seconds: u64) -> SystemTime {
     UNIX_EPOCH
         .checked_add(Duration::from_secs(seconds))

@@ -1,19 +1,27 @@
 //! The only file that names `std::fs` for the store: every operation passes one gate, where tests
-//! make the n-th call fail.
+//! make the n-th call fail. Below the store's root nothing follows a link (`place`).
 //!
 //! All of it blocks; callers are on blocking threads.
 
+mod fault;
+mod place;
+mod prefix;
+
 pub(crate) use std::fs::File;
-use std::fs::{self, FileTimes, Metadata, OpenOptions};
+use std::fs::{self, FileTimes, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Asked before each operation, with its name and path; what it returns is the operation's failure.
-pub type FaultPlan = Arc<dyn Fn(&'static str, &Path) -> io::Result<()> + Send + Sync>;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+
+pub use fault::{DiskFault, FaultPlan};
+use place::Place;
+pub(crate) use prefix::Prefix;
 
 /// The file system as the store sees it.
 #[derive(Clone, Default)]
@@ -21,6 +29,8 @@ pub(crate) struct Fs {
     faults: Option<FaultPlan>,
     /// Folders made less folders removed: they take blocks like files.
     folders: Arc<AtomicI64>,
+    /// Below it no link is followed.
+    root: Option<Arc<Path>>,
 }
 
 /// How often a folder is made again that somebody removes, empty, before a file stands in it.
@@ -95,7 +105,16 @@ impl Fs {
     pub(crate) fn new(faults: Option<FaultPlan>) -> Self {
         Self {
             faults,
+            root: None,
             folders: Arc::default(),
+        }
+    }
+
+    /// The same, for the tree below `root`.
+    pub(crate) fn below(&self, root: &Path) -> Self {
+        Self {
+            root: Some(root.into()),
+            ..self.clone()
         }
     }
 
@@ -110,26 +129,27 @@ impl Fs {
     }
 
     fn gate(&self, operation: &'static str, path: &Path) -> io::Result<()> {
+        self.ask(operation, path).map_err(|fault| fault.error)
+    }
+
+    fn ask(&self, operation: &'static str, path: &Path) -> Result<(), DiskFault> {
         match &self.faults {
             Some(plan) => plan(operation, path),
             None => Ok(()),
         }
     }
 
+    fn place<'a>(&self, path: &'a Path) -> io::Result<Place<'a>> {
+        Place::of(self.root.as_deref(), path)
+    }
+
     /// Opens a regular file for reading; a link, a FIFO, a device or a directory is an error, and
     /// opening one never hangs.
     pub(crate) fn open(&self, path: &Path) -> io::Result<(File, FileId)> {
         self.gate("open", path)?;
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
-        }
-        Ok((file, FileId::of(&metadata)))
+        let file = self.place(path)?.open(OFlags::RDONLY, Mode::empty())?;
+        let id = FileId::of(&file.metadata()?);
+        Ok((file, id))
     }
 
     /// The whole of a small file; one larger than `limit_bytes` is an error.
@@ -156,6 +176,8 @@ impl Fs {
         Ok((hasher.finalize(), FileId::of(&file.metadata()?)))
     }
 
+    /// The state of what is at `path`, which is no more than a number to compare with one that was learnt
+    /// by opening: links on the way are followed.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<FileId> {
         self.gate("stat", path)?;
         Ok(FileId::of(&fs::symlink_metadata(path)?))
@@ -166,23 +188,18 @@ impl Fs {
         self.make_folders(path)
     }
 
-    /// As `fs::create_dir_all`, counting.
+    /// A folder may be pruned between its making and what comes into it.
     fn make_folders(&self, path: &Path) -> io::Result<()> {
-        for _ in 0..FOLDER_ATTEMPTS {
-            match fs::create_dir(path) {
-                Ok(()) => {
-                    self.folders.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
-                }
-                Err(_) if path.is_dir() => return Ok(()),
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Err(error) => match path.parent() {
-                    Some(parent) => self.make_folders(parent)?,
-                    None => return Err(error),
-                },
+        let mut attempts = 0..FOLDER_ATTEMPTS;
+        loop {
+            let mut made = 0;
+            let result = place::make_folder(self.root.as_deref(), path, &mut made);
+            self.folders.fetch_add(made, Ordering::Relaxed);
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {}
+                result => return result,
             }
         }
-        Err(io::ErrorKind::NotFound.into())
     }
 
     pub(crate) fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -192,13 +209,12 @@ impl Fs {
 
     /// A new file in `dir` under a name of its own, removed when dropped, with mode 0644.
     pub(crate) fn temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
-        use std::os::unix::fs::PermissionsExt;
         self.gate("create", dir)?;
         let make = || {
-            tempfile::Builder::new()
-                .prefix("")
-                .permissions(fs::Permissions::from_mode(0o644))
-                .tempfile_in(dir)
+            tempfile::Builder::new().prefix("").make_in(dir, |path| {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+                self.place(path)?.open(flags, Mode::from_raw_mode(0o644))
+            })
         };
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -210,8 +226,19 @@ impl Fs {
     }
 
     pub(crate) fn write(&self, file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.gate("write", path)?;
-        file.write_all(bytes)
+        match self.ask("write", path) {
+            Ok(()) => file.write_all(bytes),
+            Err(fault) => {
+                file.write_all(bytes.get(..fault.after_bytes).unwrap_or(bytes))?;
+                Err(fault.error)
+            }
+        }
+    }
+
+    /// A second handle to a file that is being written.
+    pub(crate) fn prefix(&self, file: &File, path: &Path) -> io::Result<Prefix> {
+        self.gate("duplicate", path)?;
+        Ok(Prefix::new(self, file.try_clone()?, path))
     }
 
     pub(crate) fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
@@ -221,7 +248,7 @@ impl Fs {
 
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.gate("sync-dir", path)?;
-        File::open(path)?.sync_all()
+        File::from(place::list(self.root.as_deref(), path)?).sync_all()
     }
 
     pub(crate) fn set_modified(&self, file: &File, path: &Path, time: SystemTime) -> io::Result<()> {
@@ -232,32 +259,23 @@ impl Fs {
     /// Moves a temporary file to its name, replacing what is there; makes the folders on the way.
     pub(crate) fn persist(&self, file: tempfile::NamedTempFile, to: &Path) -> io::Result<()> {
         self.gate("rename", to)?;
-        let mut file = file;
-        let mut attempts = 0..FOLDER_ATTEMPTS;
-        loop {
-            match file.persist(to) {
-                Ok(_) => return Ok(()),
-                // A folder may be pruned between its making and the file's coming.
-                Err(error) if error.error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
-                    self.make_parent(to)?;
-                    file = error.file;
-                }
-                Err(error) => return Err(error.error),
-            }
-        }
+        self.move_file(file.path(), to)?;
+        // Nothing is left to remove.
+        Ok(file.into_temp_path().keep().map(drop)?)
     }
 
     /// Renames, replacing what is there; makes the folders on the way.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.gate("rename", to)?;
+        self.move_file(from, to)
+    }
+
+    fn move_file(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.place(from)?;
         let mut attempts = 0..FOLDER_ATTEMPTS;
         loop {
-            match fs::rename(from, to) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && attempts.next().is_some()
-                        && from.exists() =>
-                {
+            match self.place(to).and_then(|to| from.rename_to(&to)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {
                     self.make_parent(to)?;
                 }
                 result => return result,
@@ -272,11 +290,11 @@ impl Fs {
         }
     }
 
-    /// Removes a file; one that is not there is not an error.
+    /// Removes a file; one that is not there is not an error, and behind a link there is none.
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.gate("unlink", path)?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        match self.place(path).and_then(|place| place.unlink()) {
+            Err(error) if is_absence(&error) => Ok(()),
             result => result,
         }
     }
@@ -284,7 +302,7 @@ impl Fs {
     /// Removes a directory if it is empty.
     pub(crate) fn remove_empty_dir(&self, path: &Path) -> io::Result<()> {
         self.gate("rmdir", path)?;
-        fs::remove_dir(path)?;
+        self.place(path)?.remove_empty_dir()?;
         self.folders.fetch_sub(1, Ordering::Relaxed);
         Ok(())
     }
@@ -292,17 +310,21 @@ impl Fs {
     pub(crate) fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.gate("readdir", path)?;
         let mut entries = Vec::new();
-        for entry in fs::read_dir(path)? {
+        for entry in Dir::new(place::list(self.root.as_deref(), path)?)? {
             let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let path = path.join(std::ffi::OsStr::from_bytes(name));
             let kind = match entry.file_type() {
-                Ok(kind) if kind.is_file() => EntryKind::File,
-                Ok(kind) if kind.is_dir() => EntryKind::Directory,
+                // Some file systems do not say.
+                FileType::Unknown => kind_of(&path),
+                FileType::RegularFile => EntryKind::File,
+                FileType::Directory => EntryKind::Directory,
                 _ => EntryKind::Other,
             };
-            entries.push(DirEntry {
-                path: entry.path(),
-                kind,
-            });
+            entries.push(DirEntry { path, kind });
         }
         Ok(entries)
     }
@@ -310,7 +332,8 @@ impl Fs {
     /// Opens for appending, creating the file and its folder.
     pub(crate) fn open_append(&self, path: &Path) -> io::Result<File> {
         self.gate("open-append", path)?;
-        let open = || OpenOptions::new().append(true).create(true).open(path);
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;
@@ -328,43 +351,51 @@ impl Fs {
     /// Opens the lock file and takes its lock: `None` if another process has it.
     pub(crate) fn try_lock(&self, path: &Path) -> io::Result<Option<File>> {
         self.gate("lock", path)?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_parent(path)?;
+                open()?
+            }
+            opened => opened?,
+        };
         match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
+            // Or it has just been deleted, and another lock is to be had under its name.
+            Ok(()) => Ok(is_at(&file, path)?.then_some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
+
+    /// Whether `file` still is the one at `path`.
+    pub(crate) fn is_in_place(&self, file: &File, path: &Path) -> io::Result<bool> {
+        self.gate("stat", path)?;
+        is_at(file, path)
+    }
 }
 
-/// A file that is still being written, read by position.
-#[derive(Debug, Clone)]
-pub(crate) struct Prefix(Arc<File>);
+/// Whether nothing of ours is there: no such name, or something else in the place of a folder.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
 
-impl Prefix {
-    pub(crate) fn of(file: &File) -> io::Result<Self> {
-        Ok(Self(Arc::new(file.try_clone()?)))
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let here = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((here.dev(), here.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
+}
 
-    /// What stands at `offset`, up to `limit` bytes; less only at the end of what is written.
-    pub(crate) fn read_at(&self, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
-        use std::os::unix::fs::FileExt;
-        let mut bytes = vec![0; limit];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+fn kind_of(path: &Path) -> EntryKind {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => EntryKind::File,
+        Ok(metadata) if metadata.is_dir() => EntryKind::Directory,
+        _ => EntryKind::Other,
     }
 }

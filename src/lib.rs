@@ -56,7 +56,7 @@ pub mod defaults {
 }
 
 #[doc(hidden)]
-pub use fsops::FaultPlan;
+pub use fsops::{DiskFault, FaultPlan};
 
 /// Creates a proxy: a router and the trigger that invalidates what it stores.
 ///

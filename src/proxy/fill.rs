@@ -155,16 +155,16 @@ impl Fill {
             Ok(Err(error)) => {
                 self.disk_failed(&error);
                 let response = Response::from_parts(parts, incoming.into_body());
-                return self.hand_over(lead, handover, response, Reason::Disk);
+                return self.hand_over_unstored(lead, handover, response, &names);
             }
             Err(_) => return,
         };
-        match self.open(&parts, names, keep, &writer, times) {
+        match self.open(&parts, names.clone(), keep, &writer, times) {
             Ok(opening) => self.take_in(lead, opening, incoming, writer).await,
             Err(error) => {
                 self.disk_failed(&error);
                 let response = Response::from_parts(parts, incoming.into_body());
-                self.hand_over(lead, handover, response, Reason::Disk);
+                self.hand_over_unstored(lead, handover, response, &names);
             }
         }
     }
@@ -300,7 +300,8 @@ impl Fill {
         }
         let prefix = head.prefix.clone();
         let limit = usize::try_from(length).unwrap_or(0);
-        let Ok(Ok(body)) = tokio::task::spawn_blocking(move || prefix.read_at(0, limit)).await else {
+        let read = tokio::task::spawn_blocking(move || prefix.read_at(0, limit)).await;
+        let Some(body) = read.ok().and_then(Result::ok).filter(|body| body.len() == limit) else {
             return Settled::NotKept(Reason::Disk);
         };
         let now = self.engine.clock.unix_seconds();
@@ -330,7 +331,9 @@ impl Fill {
         let line = key.line().to_owned();
         let discarded = tokio::task::spawn_blocking(move || store.discard(&key)).await;
         if let Ok(Err(error)) = discarded {
-            tracing::error!(key = line, %error, "cannot remove a page that is no more");
+            self.engine.disk_trouble.say(|| {
+                tracing::error!(key = line, %error, "cannot remove a page that is no more");
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! An answer that is not kept: who gets it, and what is remembered of it.
 
 use axum::body::Body;
-use http::Response;
+use http::{HeaderName, Response};
 use tokio::sync::oneshot;
 
 use crate::flight::{Ending, Handover, Lead, Progress};
@@ -65,6 +65,20 @@ impl Fill {
             own: &own,
             is_overtaken: &|| self.store.is_overtaken(self.epoch, subject),
         })
+    }
+
+    /// The disk refuses a page: who began the fill gets it, if it is the variant that they asked for.
+    pub(super) fn hand_over_unstored(
+        &self,
+        lead: &Lead,
+        handover: oneshot::Sender<Handover>,
+        response: Response<Body>,
+        names: &[HeaderName],
+    ) {
+        match self.visit.select(names) == self.request.select(names) {
+            true => self.hand_over(lead, handover, response, Reason::Disk),
+            false => self.ends_for_all(lead, handover, Reason::Disk),
+        }
     }
 
     pub(super) fn hand_over(

@@ -36,7 +36,7 @@ impl StoreTarget {
 
 impl Target for StoreTarget {
     fn invalidate(&self, invalidation: &Invalidation) -> Result<Ticket, RefreshError> {
-        if !self.store.may_write() {
+        if !(self.store.may_write() && self.store.is_still_writable()) {
             return Err(RefreshError::ReadOnly);
         }
         let removal = self.store.invalidate(invalidation);

@@ -81,6 +81,8 @@ impl Weighter<FlightKey, Arc<Memo>> for ByBytes {
 
 struct Memo {
     reason: Reason,
+    /// Seconds since 1970.
+    since: u64,
     standing: MemoStanding,
     /// How often the question was opened again for nothing.
     reopened: u32,
@@ -204,7 +206,10 @@ impl Memory {
     pub(crate) fn memo(&self, key: FlightKey, now: u64) -> Option<Remembered> {
         let memo = self.memos.get(&key)?;
         match memo.standing {
-            MemoStanding::Until(end) if now < end => Some(Remembered::Lately(memo.reason)),
+            // A clock that was put back says nothing of how long ago it was.
+            MemoStanding::Until(end) if (memo.since..end).contains(&now) => {
+                Some(Remembered::Lately(memo.reason))
+            }
             MemoStanding::Until(_) => Some(Remembered::LongAgo(memo.reason)),
             MemoStanding::Open => None,
         }
@@ -235,6 +240,7 @@ impl Memory {
         let patience = self.pass_ttl.saturating_mul(1 << reopened);
         let memo = Memo {
             reason,
+            since: now,
             standing: MemoStanding::Until(now.saturating_add(patience)),
             reopened,
             key: subject.key.text.clone(),
@@ -250,6 +256,7 @@ impl Memory {
         if let Some(known) = self.memos.get(&flight) {
             let memo = Memo {
                 reason: known.reason,
+                since: known.since,
                 standing: MemoStanding::Open,
                 reopened: known.reopened,
                 key: known.key.clone(),

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use sfv::{KeyRef, ListSerializer, TokenRef};
 
-use crate::clock::from_unix_seconds;
+use crate::clock::http_date;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::reuse::Standing;
 
@@ -137,7 +137,7 @@ const MOST_TTL: i64 = 999_999_999_999_999;
 /// `Age`, and `Expires` anew where the response had one: `Date` on a hit is this second.
 pub(crate) fn write_age(headers: &mut HeaderMap, age: u64, expires_after: Option<u64>, now: u64) {
     headers.insert(header::AGE, HeaderValue::from(age));
-    let date = |seconds: u64| HeaderValue::from_str(&httpdate::fmt_http_date(from_unix_seconds(seconds)));
+    let date = |seconds: u64| HeaderValue::from_str(&http_date(seconds));
     if let Ok(value) = date(now) {
         headers.insert(header::DATE, value);
     }

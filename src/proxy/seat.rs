@@ -7,7 +7,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderName, Method, Response};
 use tokio::sync::oneshot;
 
-use crate::clock::from_unix_seconds;
+use crate::clock::http_date;
 use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Joined, Lead, Progress, Seat, Settled};
 use crate::key::{Key, KeyRules};
 use crate::outcome::{Forward, Outcome, Reason};
@@ -270,7 +270,7 @@ fn shared_answer(visit: &Visit, seat: Seat, head: &Arc<FillHead>, (age, now): (u
     if age > 0 {
         write_age(response.headers_mut(), age, head.head.expires_after, now);
     } else if let Some(seconds) = head.head.expires_after {
-        let expires = httpdate::fmt_http_date(from_unix_seconds(now.saturating_add(seconds)));
+        let expires = http_date(now.saturating_add(seconds));
         if let Ok(expires) = HeaderValue::from_str(&expires) {
             response.headers_mut().insert(header::EXPIRES, expires);
         }

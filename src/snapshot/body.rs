@@ -71,7 +71,7 @@ impl BodyWriter {
 
     /// A second handle, for readers of the prefix.
     pub(crate) fn reader(&self) -> io::Result<Prefix> {
-        Prefix::of(self.file.as_file())
+        self.fs.prefix(self.file.as_file(), self.file.path())
     }
 
     pub(crate) fn finish(self) -> FinishedBody {

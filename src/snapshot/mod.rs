@@ -18,6 +18,7 @@ mod hosts;
 mod index;
 mod layout;
 mod ledger;
+mod lock;
 mod log;
 mod open;
 mod pair;
@@ -29,6 +30,7 @@ mod usage;
 mod write;
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "watch")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
@@ -36,11 +38,11 @@ use std::time::SystemTime;
 
 use crate::clock::{Clock, system_now};
 use crate::config::Durability;
-use crate::fsops::{FaultPlan, File, Fs};
+use crate::fsops::{FaultPlan, Fs};
 use crate::head::VariantId;
 use crate::key::KeyHash;
 use crate::pattern::KeyPattern;
-use crate::throttle::Throttle;
+use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use found::{BodyFile, Snapshot};
@@ -75,10 +77,7 @@ pub(crate) struct Store {
     root: PathBuf,
     fs: Fs,
     options: StoreOptions,
-    /// The directory's lock, held while the file is open; empty while another process has it.
-    lock: OnceLock<File>,
-    /// When the lock was last asked for, in seconds since 1970.
-    lock_asked: AtomicU64,
+    lock: lock::WriteLock,
     index: Index,
     /// Parsed and checked snapshots, by key and variant.
     parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
@@ -103,6 +102,10 @@ pub(crate) struct Store {
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
     listeners: Mutex<Vec<Weak<Listener>>>,
+    /// A disk that does not do what it is asked.
+    trouble: Throttle,
+    /// Files that are not what they should be.
+    unusable: ThrottlePerFile,
     jobs: mpsc::Sender<Job>,
     #[cfg(feature = "watch")]
     watch: OnceLock<crate::invalidate::watch::DirWatch>,
@@ -114,7 +117,12 @@ const PARSED: usize = 16_384;
 
 impl Store {
     pub(crate) fn is_writable(&self) -> bool {
-        self.lock.get().is_some()
+        self.lock.is_held()
+    }
+
+    /// The same, seen to on disk.
+    pub(crate) fn is_still_writable(&self) -> bool {
+        self.lock.is_still_held()
     }
 
     /// Whether the directory has been read through since the start.

@@ -2,24 +2,26 @@
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "watch")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 use std::thread;
 
-use crate::clock::{system_now, unix_seconds};
+use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
-use crate::fsops::{File, Fs};
-use crate::throttle::Throttle;
+use crate::fsops::{EntryKind, File, Fs};
 
 use super::index::VariantEntry;
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
+use super::lock::WriteLock;
 use super::log::Log;
 use super::sidecar::FORMAT;
 use super::{PARSED, Store, StoreOptions, lock};
+use crate::throttle::{Throttle, ThrottlePerFile};
 
 /// The stores of this process, by directory: proxies on one directory share one.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Store>)>> = Mutex::new(Vec::new());
@@ -59,6 +61,7 @@ impl Store {
         {
             return same_settings(store, &options);
         }
+        let fs = fs.below(&root);
         let store = Self::start(root.clone(), fs, options).map_err(|fault| match fault {
             Fault::Io(error) => failed("write in the snapshot directory")(error),
             Fault::Refused(error) => error,
@@ -83,7 +86,7 @@ impl Store {
         }
         let id = format!("{:08x}", RandomState::new().hash_one(&self.root) >> 32);
         let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
-            file.as_file_mut().write_all(id.as_bytes())?;
+            self.fs.write(file.as_file_mut(), &path, id.as_bytes())?;
             self.fs.persist(file, &path)
         });
         if let Err(error) = written {
@@ -98,13 +101,12 @@ impl Store {
         for name in ["tmp", "pending"] {
             fs.create_dir_all(&private.join(name))?;
         }
-        let lock = OnceLock::new();
-        match fs.try_lock(&private.join("lock"))? {
+        let lock = WriteLock::new(fs.clone(), private.join("lock"));
+        match lock.take()? {
             Some(file) => {
                 write_companions(&fs, &root, options.site.as_deref())?;
-                sweep_temporaries(&fs, &private.join("tmp"))?;
-                // Nothing else sets it here.
-                let _ = lock.set(file);
+                sweep_temporaries(&fs, &private.join("tmp"));
+                lock.hold(file);
             }
             None => {
                 tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here");
@@ -128,7 +130,6 @@ impl Store {
             fs,
             options,
             lock,
-            lock_asked: AtomicU64::new(0),
             index: super::Index::default(),
             parsed: quick_cache::sync::Cache::new(PARSED),
             stripes: [const { Mutex::new(()) }; super::STRIPES],
@@ -141,6 +142,8 @@ impl Store {
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
+            trouble: Throttle::default(),
+            unusable: ThrottlePerFile::default(),
             jobs,
             #[cfg(feature = "watch")]
             watch: OnceLock::new(),
@@ -153,11 +156,7 @@ impl Store {
         if self.is_writable() {
             return true;
         }
-        let now = unix_seconds(system_now());
-        if self.lock_asked.swap(now, Ordering::Relaxed) == now {
-            return false;
-        }
-        match self.fs.try_lock(&self.private("lock")) {
+        match self.lock.take_now_and_then() {
             Ok(Some(file)) => self.take_over(file),
             Ok(None) => return false,
             Err(error) => {
@@ -180,9 +179,8 @@ impl Store {
                 self.index.remove(entry.hash.short());
             }
         }
-        if self.lock.set(file).is_err() {
-            return;
-        }
+        sweep_temporaries(&self.fs, &self.tmp());
+        self.lock.hold(file);
         tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
         self.run_later(move || store.scan_at_start());
@@ -355,16 +353,22 @@ fn write_companions(fs: &Fs, root: &Path, site: Option<&str>) -> io::Result<()> 
             continue;
         }
         let mut file = fs.temporary(&root.join(PRIVATE).join("tmp"))?;
-        file.as_file_mut().write_all(text.as_bytes())?;
+        fs.write(file.as_file_mut(), &path, text.as_bytes())?;
         fs.persist(file, &path)?;
     }
     Ok(())
 }
 
-/// Nobody else writes here now, so what lies there is a dead process's.
-fn sweep_temporaries(fs: &Fs, tmp: &Path) -> io::Result<()> {
-    for entry in fs.read_dir(tmp)? {
-        fs.remove_file(&entry.path)?;
+/// Nobody else writes here now, so what lies there is a dead process's. What will not go is in nobody's
+/// way.
+fn sweep_temporaries(fs: &Fs, tmp: &Path) {
+    let swept = fs.read_dir(tmp).and_then(|entries| {
+        let files = entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
+        files
+            .map(|entry| fs.remove_file(&entry.path))
+            .fold(Ok(()), io::Result::and)
+    });
+    if let Err(error) = swept {
+        tracing::warn!(path = %tmp.display(), %error, "cannot remove what a process before this one left");
     }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use crate::clock::from_unix_seconds;
 use crate::config::Durability;
 use crate::fsops::{File, FileId};
-use crate::head::{Seal, Sidecar, VariantId};
+use crate::head::{Seal, SealedBody, Sidecar, VariantId};
 
 use super::layout::{PRIVATE, Stem, parse_file_name};
 use super::read::mark_of;
@@ -94,15 +94,41 @@ impl Store {
             }
             return Err(error);
         }
-        if let Some((from, to)) = pending {
-            // A failure here is finished by the next reader.
-            self.fs.rename(&from, to)?;
-        }
+        // Of another type, and so under another name. As long as the new body is not in place, who finishes
+        // the commit knows that there may be another.
         if let Some(old_body) = old_body.filter(|old| Some(old) != new_body.as_ref()) {
             self.displace_foreign(stem, id, &old_body, old)?;
             self.fs.remove_file(&old_body)?;
         }
+        if let Some((from, to)) = pending {
+            // A failure here is finished by the next reader.
+            self.fs.rename(&from, to)?;
+        }
         Ok(self.sync_folder(stem)?)
+    }
+
+    /// Moves the body of a commit that was cut in two to its place, and takes away the one before it.
+    pub(super) fn finish_commit(
+        &self,
+        (stem, id): (&Stem, Option<VariantId>),
+        sealed: &SealedBody,
+        sidecar: &FileId,
+    ) -> io::Result<()> {
+        let folder = self.root.join(stem.folder());
+        let ours = parse_file_name(Path::new(&*sealed.file));
+        let bodies = self
+            .fs
+            .read_dir(&folder)?
+            .into_iter()
+            .filter(|entry| parse_file_name(&entry.path) == ours && !entry.path.ends_with(&*sealed.file));
+        for body in bodies {
+            // A younger one may be a hand edit.
+            if self.fs.stat(&body.path)?.modified_at() <= sidecar.changed_at() {
+                self.fs.remove_file(&body.path)?;
+            }
+        }
+        let pending = self.root.join(stem.pending(id, &sealed.seal));
+        self.fs.rename(&pending, &folder.join(&*sealed.file))
     }
 
     /// A body that another program wrote is moved aside before ours replaces it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::clock::unix_seconds;
-use crate::fsops::FileId;
+use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
 use crate::key::Key;
 use crate::pattern::Subject;
@@ -47,6 +47,8 @@ enum ReadError {
     Absent,
     Settling,
     Broken,
+    /// The disk cannot say what is there: what is known of it stands.
+    Unreadable,
 }
 
 impl Store {
@@ -89,11 +91,12 @@ impl Store {
         let names = match &known {
             Some(entry) if self.is_watched() => Arc::clone(&entry.names),
             _ => match self.names_on_disk(&stem, key) {
-                Some(names) => names,
-                None => {
+                Ok(Some(names)) => names,
+                Ok(None) => {
                     self.forget_if_gone(key, known.as_deref());
                     return Lookup::Nothing;
                 }
+                Err(_) => return Lookup::Nothing,
             },
         };
         let wanted = select(&names);
@@ -106,8 +109,10 @@ impl Store {
             Ok((snapshot, _)) if snapshot.variant != wanted => Lookup::NoVariant(names),
             Ok((snapshot, generated)) => self.adopt(key, id, &names, snapshot, generated, epoch),
             Err(ReadError::Settling) => Lookup::Settling,
-            Err(ReadError::Absent | ReadError::Broken) => {
-                self.disown(key, id, known.as_deref());
+            Err(error) => {
+                if !matches!(error, ReadError::Unreadable) {
+                    self.disown(key, id, known.as_deref());
+                }
                 match names.is_empty() {
                     true => Lookup::Nothing,
                     false => Lookup::NoVariant(names),
@@ -163,10 +168,10 @@ impl Store {
         self.parsed.remove(&(key.hash, variant.id()));
     }
 
-    fn names_on_disk(&self, stem: &Stem, key: &Key) -> Option<Arc<[HeaderName]>> {
-        let (sidecar, id) = self.read_sidecar(stem, None, key)?;
-        let subject_fate = self.fate(&sidecar, &id);
-        (subject_fate != Some(Fate::Delete)).then(|| sidecar.variant.names().into())
+    fn names_on_disk(&self, stem: &Stem, key: &Key) -> io::Result<Option<Arc<[HeaderName]>>> {
+        let read = self.read_sidecar(stem, None, key)?;
+        let standing = read.filter(|(sidecar, id)| self.fate(sidecar, id) != Some(Fate::Delete));
+        Ok(standing.map(|(sidecar, _)| sidecar.variant.names().into()))
     }
 
     /// Without a watcher, a lookup is what finds out that another program deleted files.
@@ -176,22 +181,36 @@ impl Store {
         }
     }
 
-    /// Reads a sidecar and checks that it is this key's.
+    /// Reads a sidecar and checks that it is this key's. What is no sidecar is none.
+    ///
+    /// # Errors
+    /// The disk does not say what is there: nothing may be concluded from that.
     pub(super) fn read_sidecar(
         &self,
         stem: &Stem,
         id: Option<VariantId>,
         key: &Key,
-    ) -> Option<(Sidecar, FileId)> {
+    ) -> io::Result<Option<(Sidecar, FileId)>> {
         let path = self.root.join(stem.sidecar(id));
         match self.load_sidecar(&path) {
-            Ok((sidecar, file)) => (*sidecar.key == *key.text).then_some((sidecar, file)),
+            Ok((sidecar, file)) => Ok((*sidecar.key == *key.text).then_some((sidecar, file))),
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(path = %path.display(), %error, "a sidecar cannot be used");
+                self.complain(&path, &error, "a sidecar cannot be used");
+                match is_unusable(&error) {
+                    true => Ok(None),
+                    false => Err(error),
                 }
-                None
             }
+        }
+    }
+
+    /// A file that is not what it should be is named; a disk that fails is, once a minute.
+    pub(super) fn complain(&self, path: &std::path::Path, error: &io::Error, what: &str) {
+        let say = || tracing::warn!(path = %path.display(), %error, "{what}");
+        match error.kind() {
+            io::ErrorKind::NotFound => {}
+            _ if is_unusable(error) => self.unusable.say(path, say),
+            _ => self.trouble.say(say),
         }
     }
 
@@ -208,7 +227,10 @@ impl Store {
         id: Option<VariantId>,
         key: &Key,
     ) -> Result<(Snapshot, Generated), ReadError> {
-        let (sidecar, file) = self.read_sidecar(stem, id, key).ok_or(ReadError::Absent)?;
+        let read = self
+            .read_sidecar(stem, id, key)
+            .map_err(|_| ReadError::Unreadable)?;
+        let (sidecar, file) = read.ok_or(ReadError::Absent)?;
         if sidecar.variant.id() != id {
             return Err(ReadError::Broken);
         }
@@ -253,9 +275,15 @@ impl Store {
         // A commit may be between its sidecar and its body; or a crash was.
         let _stripe = self.stripe(key.hash.short());
         let pending = self.root.join(stem.pending(id, &sealed.seal));
-        if self.is_writable() && matches!(self.sealed_file(&pending, sealed), Ok(Some(_))) {
-            // What this fails to do the next look finds.
-            let _ = self.fs.rename(&pending, &path);
+        if self.is_writable() {
+            match self.sealed_file(&pending, sealed) {
+                // What this fails to do the next look finds.
+                Ok(Some(_)) => self
+                    .finish_commit((stem, id), sealed, sidecar)
+                    .map_err(|_| ReadError::Unreadable)?,
+                Err(error) if !is_unusable(&error) => return Err(ReadError::Unreadable),
+                Ok(None) | Err(_) => {}
+            }
         }
         let found = self.sealed_file(&path, sealed);
         if let Ok(Some(id)) = found {
@@ -269,8 +297,11 @@ impl Store {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a body cannot be read");
-                return Err(ReadError::Broken);
+                self.complain(&path, error, "a body cannot be read");
+                return Err(match is_unusable(error) {
+                    true => ReadError::Broken,
+                    false => ReadError::Unreadable,
+                });
             }
         };
         // git writes one file after the other: what changed a moment ago may be half of a pair.
@@ -319,6 +350,11 @@ impl Store {
             file,
         )
     }
+}
+
+/// Whether what is there is nothing that can be used, ever: the rest are a disk's troubles, which pass.
+pub(super) fn is_unusable(error: &io::Error) -> bool {
+    is_absence(error) || error.kind() == io::ErrorKind::InvalidData
 }
 
 /// When the response was generated, by the sidecar's time.

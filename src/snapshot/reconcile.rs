@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use crate::fsops::EntryKind;
-use crate::head::{Generated, Sidecar, VariantId};
+use crate::fsops::{EntryKind, FileId, is_absence};
+use crate::head::{Generated, SealedBody, Sidecar, VariantId};
 use crate::key::Key;
 use crate::pattern::KeyPattern;
 
@@ -17,7 +17,7 @@ use super::Store;
 use super::index::{KeyEntry, Life, VariantEntry};
 use super::layout::{FileKind, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
-use super::read::{generated, last_cared};
+use super::read::{generated, is_unusable, last_cared};
 use super::usage::{blocks, body_blocks};
 
 /// When a file is looked at.
@@ -167,8 +167,12 @@ impl Store {
                 self.look_at_body(&entry, &known);
             }
             (Ok(_), _, entry) => self.take_in(&place, name.variant, entry, occasion),
-            (Err(error), Some(known), Some(entry)) if error.kind() == io::ErrorKind::NotFound => {
+            (Err(error), Some(known), Some(entry)) if is_absence(&error) => {
                 self.let_go(&entry, known.id);
+            }
+            // The next lookup reads what is there.
+            (Err(_), Some(known), Some(entry)) => {
+                self.parsed.remove(&(entry.hash, known.id));
             }
             _ => {}
         }
@@ -197,10 +201,10 @@ impl Store {
         };
         match self.fs.stat(&body.path) {
             Ok(file) if file == body.id => {}
-            Ok(_) => {
+            Err(error) if is_absence(&error) => self.let_go(entry, known.id),
+            _ => {
                 self.parsed.remove(&(entry.hash, known.id));
             }
-            Err(_) => self.let_go(entry, known.id),
         }
     }
 
@@ -209,9 +213,13 @@ impl Store {
         let (sidecar, file) = match self.load_sidecar(path) {
             Ok(loaded) => loaded,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a sidecar cannot be used");
-                if let Some(entry) = entry {
-                    self.let_go(&entry, id);
+                self.complain(path, &error, "a sidecar cannot be used");
+                match entry {
+                    Some(entry) if is_unusable(&error) => self.let_go(&entry, id),
+                    Some(entry) => {
+                        self.parsed.remove(&(entry.hash, id));
+                    }
+                    None => {}
                 }
                 return;
             }
@@ -220,6 +228,13 @@ impl Store {
         let is_in_place = self.root.join(Stem::of(&key).sidecar(sidecar.variant.id())) == *path;
         if !is_in_place || sidecar.variant.id() != id {
             tracing::debug!(path = %path.display(), "a sidecar is not where its key belongs; left alone");
+            return;
+        }
+        let fate = self.fate(&sidecar, &file);
+        if fate == Some(Fate::Delete) {
+            if let Err(error) = self.delete_key(&key) {
+                tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
+            }
             return;
         }
         if id.is_some()
@@ -231,7 +246,6 @@ impl Store {
             tracing::debug!(path = %path.display(), "a variant without its base sidecar; left alone");
             return;
         }
-        let fate = self.fate(&sidecar, &file);
         let mut file = file;
         if fate == Some(Fate::Stale) && self.is_writable() {
             match self.set_clock(path, UNIX_EPOCH) {
@@ -240,12 +254,6 @@ impl Store {
                     tracing::error!(path = %path.display(), %error, "cannot mark an invalidated snapshot");
                 }
             }
-        }
-        if fate == Some(Fate::Delete) {
-            if let Err(error) = self.delete_key(&key) {
-                tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
-            }
-            return;
         }
         let clock = match (&sidecar.rendering, fate) {
             (_, Some(Fate::Stale)) => Generated::Invalidated,
@@ -349,23 +357,44 @@ impl Store {
                 .index
                 .get_short(name.short_hash)
                 .map(|entry| Key::from_text(&*entry.key));
-            let finished = key.and_then(|key| {
-                let stem = Stem::of(&key);
-                let (sidecar, _) = self.read_sidecar(&stem, name.variant, &key)?;
-                let sealed = sidecar.rendering?.body?;
-                if self.root.join(stem.pending(name.variant, &sealed.seal)) != entry.path {
-                    return None;
+            let swept = match self.commit_of(key, name.variant, &entry.path) {
+                Ok(Some((stem, sealed, sidecar))) => {
+                    self.finish_commit((&stem, name.variant), &sealed, &sidecar)
                 }
-                let whole = matches!(self.sealed_file(&entry.path, &sealed), Ok(Some(_)));
-                let place = self.root.join(stem.folder()).join(&*sealed.file);
-                (whole && self.fs.rename(&entry.path, &place).is_ok()).then_some(())
-            });
-            if finished.is_none()
-                && let Err(error) = self.fs.remove_file(&entry.path)
-            {
-                tracing::warn!(path = %entry.path.display(), %error, "cannot remove what a crash left");
+                Ok(None) => self.fs.remove_file(&entry.path),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = swept {
+                tracing::warn!(path = %entry.path.display(), %error, "cannot finish what a crash left");
             }
         }
+    }
+
+    /// What a body that a crash left is part of, if its sidecar was committed.
+    fn commit_of(
+        &self,
+        key: Option<Key>,
+        id: Option<VariantId>,
+        path: &Path,
+    ) -> io::Result<Option<(Stem, SealedBody, FileId)>> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let stem = Stem::of(&key);
+        let read = self.read_sidecar(&stem, id, &key)?;
+        let body = read.and_then(|(sidecar, file)| Some((sidecar.rendering?.body?, file)));
+        let Some((sealed, file)) = body else {
+            return Ok(None);
+        };
+        if self.root.join(stem.pending(id, &sealed.seal)) != path {
+            return Ok(None);
+        }
+        let is_whole = match self.sealed_file(path, &sealed) {
+            Ok(found) => found.is_some(),
+            Err(error) if is_unusable(&error) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(is_whole.then_some((stem, sealed, file)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use tokio::sync::oneshot;
 
 use crate::clock::system_now;
-use crate::fsops::FileId;
+use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Sidecar, VariantId};
 use crate::invalidate::{Invalidation, RefreshMode};
 use crate::key::{Key, KeyHash};
@@ -116,7 +116,9 @@ impl Store {
             if let Err(error) = cleared
                 && result.is_ok()
             {
-                tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
+                self.trouble.say(|| {
+                    tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
+                });
                 result = Err(error);
             }
         }
@@ -169,7 +171,7 @@ impl Store {
     /// Deletes a body and its sidecar, the body first: a crash leaves a sidecar, which the invalidation
     /// that is read again finds, and no body that nobody knows to be ours.
     fn delete_rendering(&self, stem: &Stem, id: Option<VariantId>, key: &Key) -> io::Result<()> {
-        if let Some((sidecar, file)) = self.read_sidecar(stem, id, key) {
+        if let Some((sidecar, file)) = self.read_sidecar(stem, id, key)? {
             self.delete_body(stem, id, &sidecar, &file)?;
         }
         self.fs.remove_file(&self.root.join(stem.sidecar(id)))
@@ -188,9 +190,13 @@ impl Store {
         let path = self.root.join(stem.folder()).join(body);
         // A body of ours was written before its sidecar was put in place; one that is younger is worth
         // reading, for it may be a hand edit, which no invalidation destroys.
-        let is_younger = |body: FileId| body.modified_at() > file.changed_at();
-        if self.fs.stat(&path).is_ok_and(is_younger) {
-            self.displace_foreign(stem, id, &path, Some(sidecar))?;
+        match self.fs.stat(&path) {
+            Ok(body) if body.modified_at() > file.changed_at() => {
+                self.displace_foreign(stem, id, &path, Some(sidecar))?;
+            }
+            Ok(_) => {}
+            Err(error) if is_absence(&error) => return Ok(()),
+            Err(error) => return Err(error),
         }
         self.fs.remove_file(&path)
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::head::{Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
@@ -15,6 +15,8 @@ use crate::headers::is_hop_by_hop;
 pub(crate) const FORMAT: u32 = 1;
 /// The largest sidecar that is read, in bytes.
 pub(crate) const MAX_BYTES: u64 = 1 << 20;
+/// The most header fields that are read: more than any backend may send.
+const MAX_FIELDS: usize = 1024;
 
 /// Why a text is no sidecar.
 #[derive(Debug, thiserror::Error)]
@@ -171,22 +173,20 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
     };
     let status = StatusCode::from_u16(status)
         .ok()
-        .filter(|status| !status.is_informational())
+        .filter(|status| is_of_a_page(*status))
         .ok_or(SidecarError::Value("status"))?;
+    if shape.headers.len() > MAX_FIELDS {
+        return Err(SidecarError::Value("headers"));
+    }
     let mut headers = HeaderMap::new();
     for row in &shape.headers {
         let (name, value) = field(row).ok_or(SidecarError::Value("headers"))?;
-        // Fields of a connection or about its framing are none of a page's.
-        if is_hop_by_hop(&name) || name == http::header::CONTENT_LENGTH {
-            return Err(SidecarError::Value("headers"));
-        }
-        // A map has room for 32,768 names, which fit into a file of this size.
-        if headers.try_append(name, value).is_err() {
+        if !is_of_a_page_for_all(&name) || headers.try_append(name, value).is_err() {
             return Err(SidecarError::Value("headers"));
         }
     }
     let body = match (&shape.body, shape.length, &shape.seal) {
-        (Some(file), Some(length), Some(seal)) => Some(SealedBody {
+        (Some(file), Some(length), Some(seal)) if body_fits(status) => Some(SealedBody {
             // A name, never a path: the body stands beside its sidecar.
             file: Some(file.as_str())
                 .filter(|file| {
@@ -208,6 +208,25 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
         },
         body,
     }))
+}
+
+/// RFC 9110 §15: a part, a "not modified" and an interim response are not the page. What has no content
+/// by definition has no body file (`body_fits`).
+fn is_of_a_page(status: StatusCode) -> bool {
+    !status.is_informational() && !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn body_fits(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT)
+}
+
+/// Fields of a connection or about its framing are none of a page's, and a cookie is one visitor's.
+fn is_of_a_page_for_all(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name)
+        && !matches!(
+            *name,
+            header::CONTENT_LENGTH | header::CONTENT_RANGE | header::TRAILER | header::SET_COOKIE
+        )
 }
 
 fn field(row: &[String]) -> Option<(HeaderName, HeaderValue)> {
@@ -284,6 +303,13 @@ mod tests {
         );
     }
 
+    /// More names than a map of fields can hold.
+    fn many_fields() -> String {
+        (0..40_000)
+            .map(|number| format!("[\"{number:x}\",\"\"],\n"))
+            .collect()
+    }
+
     #[test]
     fn hostile_texts_are_refused() {
         let good = to_text(&example());
@@ -296,6 +322,15 @@ mod tests {
             ("hidden", good.replace("\"index.html\"", "\".git\"")),
             ("format", good.replace("format = 1", "format = 2")),
             ("status", good.replace("status = 200", "status = 101")),
+            ("status", good.replace("status = 200", "status = 206")),
+            ("status", good.replace("status = 200", "status = 304")),
+            ("no content", good.replace("status = 200", "status = 204")),
+            ("cookie", good.replace("\"x-b\"", "\"Set-Cookie\"")),
+            ("range", good.replace("\"x-b\"", "\"content-range\"")),
+            (
+                "many fields",
+                good.replace("  [\"x-b\"", &(many_fields() + "  [\"x-b\"")),
+            ),
             ("status", good.replace("status = 200", "status = 99999")),
             ("length", good.replace("length = 3", "length = -3")),
             ("framing", good.replace("\"x-b\"", "\"transfer-encoding\"")),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::fsops::FileId;
+use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Rendering, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
 use crate::key::Key;
 use crate::pattern::Subject;
@@ -73,7 +73,7 @@ pub(crate) enum CommitError {
 impl Store {
     /// Commits. On an error the old snapshot is as it was.
     pub(crate) fn commit(self: &Arc<Self>, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
-        if !self.is_writable() {
+        if !self.is_still_writable() {
             return Err(CommitError::ReadOnly);
         }
         let committed = self.commit_under_way(candidate, kept);
@@ -105,7 +105,7 @@ impl Store {
             self.make_room(key, id)?;
             placeholder = self.write_placeholder(&stem, &candidate, &names)?;
         }
-        let old = self.read_sidecar(&stem, id, key).map(|(sidecar, _)| sidecar);
+        let old = self.read_sidecar(&stem, id, key)?.map(|(sidecar, _)| sidecar);
         let new = Sidecar {
             key: key.text.clone(),
             method: candidate.method.into(),
@@ -170,7 +170,7 @@ impl Store {
         if self.index.get(&key.hash).is_some() {
             return Ok(());
         }
-        match self.read_sidecar(stem, None, key) {
+        match self.read_sidecar(stem, None, key)? {
             Some((base, file)) if self.fate(&base, &file) == Some(Fate::Delete) => self.delete_key(key),
             _ => Ok(()),
         }
@@ -180,7 +180,7 @@ impl Store {
     /// answer names. A new one moves every variant, so the old ones go.
     fn prepare_names(&self, stem: &Stem, candidate: &Candidate<'_>) -> Result<Vec<HeaderName>, CommitError> {
         let mut names = candidate.names.to_vec();
-        let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key) else {
+        let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key)? else {
             // Somebody removed it, and with it whatever could be found through it.
             if self.index.get(&candidate.key.hash).is_some() {
                 self.delete_variants(stem, candidate.key)?;
@@ -253,7 +253,7 @@ impl Store {
         let folder = self.root.join(stem.folder());
         let entries = match self.fs.read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_absence(&error) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let is_variant = |path: &Path| {
@@ -286,7 +286,7 @@ impl Store {
         candidate: &Candidate<'_>,
         names: &[HeaderName],
     ) -> io::Result<Option<FileId>> {
-        if self.read_sidecar(stem, None, candidate.key).is_some() {
+        if self.read_sidecar(stem, None, candidate.key)?.is_some() {
             return Ok(None);
         }
         let placeholder = Sidecar {

@@ -10,6 +10,8 @@ mod git;
 mod server;
 mod site;
 mod storm;
+mod strace;
+mod two_processes;
 
 /// Whether there is time for more than the ordinary.
 fn is_long() -> bool {

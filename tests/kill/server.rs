@@ -51,6 +51,13 @@ impl Setup {
 
     /// Returns when the server says that it serves.
     pub(crate) async fn start(&self) -> Server {
+        let mut server = self.spawn();
+        assert!(server.is_serving().await, "the server ended by itself");
+        server
+    }
+
+    /// Returns at once.
+    pub(crate) fn spawn(&self) -> Server {
         let mut words = self.wrapper.clone();
         words.push(env!("CARGO_BIN_EXE_phantom-frame").into());
         let (program, words) = words.split_first().unwrap();
@@ -76,20 +83,13 @@ impl Setup {
                 writer.push(&line);
             }
         });
-        let mut server = Server {
+        Server {
             process,
             log,
             started,
             address: String::new(),
             control: String::new(),
-        };
-        let serving = until("the server to say that it serves", async || {
-            server.log.find("serving").pop()
-        })
-        .await;
-        let text = |name: &str| serving[name].as_str().unwrap().to_owned();
-        (server.address, server.control) = (text("address"), text("control"));
-        server
+        }
     }
 }
 
@@ -138,6 +138,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Waits until it says that it serves; false if it ends before.
+    pub(crate) async fn is_serving(&mut self) -> bool {
+        let (process, log) = (&mut self.process, &self.log);
+        let serving = until("the server to say that it serves", async || {
+            match log.find("serving").pop() {
+                Some(serving) => Some(Some(serving)),
+                None => process.try_wait().unwrap().map(|_| None),
+            }
+        });
+        let Some(serving) = serving.await else {
+            return false;
+        };
+        let text = |name: &str| serving[name].as_str().unwrap().to_owned();
+        (self.address, self.control) = (text("address"), text("control"));
+        true
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }

@@ -129,6 +129,12 @@ async fn floods_leave_disk_and_memory_flat_and_do_not_push_out_what_is_asked_for
         let ((), during) = tokio::join!(flood.pour(&server), visitor);
         let took = since.elapsed();
         let usage = Usage::of(&server);
+        let disk = Disk::of(dir.path());
+        note(format_args!(
+            "{:>7} {flood:?} in {took:.1?}: {usage}  {disk}",
+            flood.size()
+        ));
+        note(format_args!("        during: {}", during.against(&quiet)));
         // What is over goes in the background.
         until("the bounds to be kept", async || {
             let disk = Disk::of(dir.path());
@@ -136,11 +142,6 @@ async fn floods_leave_disk_and_memory_flat_and_do_not_push_out_what_is_asked_for
         })
         .await;
         let disk = Disk::of(dir.path());
-        note(format_args!(
-            "{:>7} {flood:?} in {took:.1?}: {usage}  {disk}",
-            flood.size()
-        ));
-        note(format_args!("        during: {}", during.against(&quiet)));
         bounds.check(&disk, dir.path(), flood);
         let grown = usage.rss_kib.saturating_sub(before.rss_kib);
         assert!(grown < RSS_TOLERANCE_KIB, "{flood:?}: {grown} KiB more");

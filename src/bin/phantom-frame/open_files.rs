@@ -14,10 +14,10 @@ const OWN: u64 = 256;
 pub(crate) fn make_room(max_connections: usize) -> usize {
     let before = getrlimit(Resource::Nofile);
     let limit = raised(before, max_connections);
-    if limit != before {
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%error, "the limit on open files cannot be raised");
-        }
+    if limit != before
+        && let Err(error) = setrlimit(Resource::Nofile, limit)
+    {
+        tracing::debug!(%error, "the limit on open files cannot be raised");
     }
     // What is in force, whatever was asked for.
     let open_files = getrlimit(Resource::Nofile).current;

@@ -173,7 +173,7 @@ async fn an_invalidation_that_was_cut_short_brings_no_variant_back() {
         config.with_disk_faults(Arc::new(move |operation, path: &std::path::Path| {
             let is_variant = path.to_string_lossy().contains('~');
             match operation == "unlink" && is_variant && is_broken.load(Ordering::SeqCst) {
-                true => Err(std::io::ErrorKind::PermissionDenied.into()),
+                true => Err(std::io::Error::from(std::io::ErrorKind::PermissionDenied).into()),
                 false => Ok(()),
             }
         }))

@@ -92,11 +92,11 @@ pub(super) async fn forms(framework: Framework) {
     scene.proxy.warm("/about").await;
     let mut visitors = [scene.visitor("nobody"), scene.visitor("another")];
     for round in 0..2 {
-        for n in 0..visitors.len() {
+        for (n, visitor) in visitors.iter_mut().enumerate() {
             let entry = format!("entry-{round}-{n}");
-            let form = visitors[n].get("/guestbook").await;
+            let form = visitor.get("/guestbook").await;
             let fields = format!("entry={entry}&token={}", token_in(&form));
-            let page = visitors[n].submit("/guestbook", &fields).await;
+            let page = visitor.submit("/guestbook", &fields).await;
             assert_eq!(page.status, 200, "{page:?}");
             assert!(page.text().contains(&entry), "{page:?}");
             for reader in ["bot", "nobody"] {

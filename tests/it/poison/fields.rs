@@ -337,7 +337,7 @@ async fn a_thousand_at_once_share_the_page_of_nobody() {
     });
     let names = plain_names();
     let client = proxy.client();
-    let begun = names.iter().take(VISITORS).enumerate().map(|(n, name)| {
+    let begun = names.iter().rev().take(VISITORS).enumerate().map(|(n, name)| {
         let request = get("/crowd").with(name, &format!("{POISON}-{n}"));
         async move { client.begin(&request).await }
     });

@@ -47,6 +47,7 @@ async fn one_host_has_one_page_however_it_is_written() {
     for host in ["SITE.test", "site.test:80", "Site.Test:80"] {
         let poison = async |proxy: &Proxy| proxy.send(get("/page").host(host)).await;
         poisoned(&mut proxy, "/page", poison).await.assert_stored();
+        assert_eq!(proxy.pages().len(), 2, "{host}: one body and one sidecar");
     }
 }
 
@@ -110,6 +111,7 @@ async fn with_a_public_url_another_host_passes_and_ours_is_a_constant() {
     for host in ["SITE.test", "site.test:80", "www.site.test", "WWW.site.test"] {
         let poison = async |proxy: &Proxy| proxy.send(get("/page").host(host)).await;
         poisoned(&mut proxy, "/page", poison).await.assert_stored();
+        assert_eq!(proxy.pages().len(), 2, "{host}: one body and one sidecar");
     }
     let poison = async |proxy: &Proxy| proxy.get("http://p0is0n.test/page").await;
     poisoned(&mut proxy, "/page", poison)

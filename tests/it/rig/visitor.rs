@@ -84,7 +84,7 @@ impl Visitor {
     async fn follow(&mut self, mut answer: Response) -> Response {
         for _ in 0..5 {
             match answer.field("location").map(str::to_owned) {
-                Some(location) if matches!(answer.status, 301 | 302 | 303) => {
+                Some(location) if matches!(answer.status, 301..=303) => {
                     answer = self.get(&location).await;
                 }
                 _ => return answer,
