@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use guard::Guard;
 
-use crate::invalidate::{RefreshError, RefreshMode, RefreshTrigger};
+use crate::invalidate::{RefreshError, RefreshMode, RefreshTrigger, Refreshed};
 use crate::pattern::KeyPattern;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -135,10 +135,9 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
     let mut wish = Wish::from_query(&parts.uri)?;
     wish.add_body(&read(body).await?)?;
     let patterns = wish.patterns.unwrap_or_else(|| vec!["*".into()]);
-    let texts: Vec<_> = patterns.iter().map(String::as_str).collect();
     let refreshed = tokio::time::timeout(
         REFRESH_TIMEOUT,
-        control.trigger.refresh_matching(&texts, wish.mode),
+        refresh(control.trigger.clone(), patterns.clone(), wish.mode),
     )
     .await
     .map_err(|_| {
@@ -147,8 +146,7 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
             "in force now, but the disk did not answer in time: a restart may bring the snapshots back",
             "repeat the request when the disk answers again",
         )
-    })?
-    .map_err(|error| Refusal::of_refresh(&error))?;
+    })??;
     let mode = match wish.mode {
         RefreshMode::Delete => "delete",
         RefreshMode::Stale => "stale",
@@ -161,6 +159,24 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
     );
     let answered = json!({ "removed": refreshed.removed, "patterns": patterns, "mode": mode });
     Ok(answer(StatusCode::OK, &answered))
+}
+
+/// Waits for the disk on no thread that others need.
+async fn refresh(
+    trigger: RefreshTrigger,
+    patterns: Vec<String>,
+    mode: RefreshMode,
+) -> Result<Refreshed, Refusal> {
+    let begun = tokio::task::spawn_blocking(move || {
+        let texts: Vec<_> = patterns.iter().map(String::as_str).collect();
+        trigger.begin(&texts, mode)
+    });
+    let refreshed = match begun.await {
+        Ok(Ok(tickets)) => RefreshTrigger::finish(tickets).await,
+        Ok(Err(error)) => Err(error),
+        Err(error) => Err(RefreshError::Disk(std::io::Error::other(error))),
+    };
+    refreshed.map_err(|error| Refusal::of_refresh(&error))
 }
 
 /// What `/refresh-cache` is asked for.

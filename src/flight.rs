@@ -127,6 +127,16 @@ struct Place {
 
 type Queues = Arc<Mutex<Vec<Place>>>;
 
+/// Takes a place in. Before there is more room, those of readers that went away are cleared: there are at
+/// most twice as many as there were readers at once.
+fn take_place(places: &mut Vec<Place>, place: Place) {
+    if places.len() == places.capacity() {
+        places.retain(|place| !place.queue.is_closed());
+        places.reserve(places.len() + 1);
+    }
+    places.push(place);
+}
+
 /// Whether a request began a fill or joined one.
 pub(crate) enum Joined {
     Leader(Lead, Seat, oneshot::Sender<Handover>),
@@ -167,7 +177,7 @@ impl FlightTable {
             taken: Arc::clone(&taken),
         };
         if let Some(entry) = flights.get(&key) {
-            lock(&entry.queues).push(place);
+            take_place(&mut lock(&entry.queues), place);
             return Joined::Follower(Seat {
                 progress: entry.progress.subscribe(),
                 queue,
@@ -332,4 +342,40 @@ impl Seat {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded stays whole at every step, so a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_that_went_away_keep_no_places() {
+        let table = Arc::new(FlightTable::default());
+        let subject = Subject {
+            line: "GET:/",
+            own: None,
+        };
+        let key = FlightKey([0; 32]);
+        let Joined::Leader(lead, first, _handover) = table.join(key, subject) else {
+            panic!("nobody flies yet");
+        };
+        let mut staying = Vec::new();
+        for n in 0..1_000 {
+            let Joined::Follower(seat) = table.join(key, subject) else {
+                panic!("a flight is under way");
+            };
+            if n % 100 == 0 {
+                staying.push(seat);
+            }
+        }
+        assert!(lock(&lead.queues).len() <= 32, "{}", lock(&lead.queues).len());
+        let open = lead
+            .spill()
+            .0
+            .iter()
+            .filter(|place| !place.queue.is_closed())
+            .count();
+        assert_eq!(open, 1 + staying.len());
+        drop(first);
+    }
 }

@@ -4,22 +4,23 @@
 //! All of it blocks; callers are on blocking threads.
 
 mod fault;
+mod id;
 mod place;
 mod prefix;
 
 pub(crate) use std::fs::File;
-use std::fs::{self, FileTimes, Metadata};
+use std::fs::{self, FileTimes};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 pub use fault::{DiskFault, FaultPlan};
+pub(crate) use id::FileId;
 use place::Place;
 pub(crate) use prefix::Prefix;
 
@@ -27,65 +28,12 @@ pub(crate) use prefix::Prefix;
 #[derive(Clone, Default)]
 pub(crate) struct Fs {
     faults: Option<FaultPlan>,
-    /// Folders made less folders removed: they take blocks like files.
-    folders: Arc<AtomicI64>,
     /// Below it no link is followed.
     root: Option<Arc<Path>>,
 }
 
 /// How often a folder is made again that somebody removes, empty, before a file stands in it.
 const FOLDER_ATTEMPTS: usize = 8;
-
-/// What tells one state of a file from another without reading it: device, inode, size, mtime, ctime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileId {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Seconds and nanoseconds since 1970.
-    pub(crate) fn modified(&self) -> (i64, i64) {
-        self.modified
-    }
-
-    /// When the inode last changed, by the system's clock: nobody can set it back.
-    pub(crate) fn changed_at(&self) -> SystemTime {
-        time(self.changed)
-    }
-
-    /// When the contents last changed, as far as nobody set it.
-    pub(crate) fn modified_at(&self) -> SystemTime {
-        time(self.modified)
-    }
-}
-
-/// Before 1970 is 1970.
-fn time((seconds, nanos): (i64, i64)) -> SystemTime {
-    let since = u64::try_from(seconds)
-        .ok()
-        .map(|seconds| Duration::new(seconds, u32::try_from(nanos).unwrap_or(0)));
-    since
-        .and_then(|since| UNIX_EPOCH.checked_add(since))
-        .unwrap_or(UNIX_EPOCH)
-}
 
 /// One entry of a directory.
 pub(crate) struct DirEntry {
@@ -103,11 +51,7 @@ pub(crate) enum EntryKind {
 
 impl Fs {
     pub(crate) fn new(faults: Option<FaultPlan>) -> Self {
-        Self {
-            faults,
-            root: None,
-            folders: Arc::default(),
-        }
+        Self { faults, root: None }
     }
 
     /// The same, for the tree below `root`.
@@ -116,16 +60,6 @@ impl Fs {
             root: Some(root.into()),
             ..self.clone()
         }
-    }
-
-    /// How many folders there are, as far as they were made here or counted.
-    pub(crate) fn folders(&self) -> i64 {
-        self.folders.load(Ordering::Relaxed)
-    }
-
-    /// Somebody has counted them: so many more than were known.
-    pub(crate) fn correct_folders(&self, by: i64) {
-        self.folders.fetch_add(by, Ordering::Relaxed);
     }
 
     fn gate(&self, operation: &'static str, path: &Path) -> io::Result<()> {
@@ -183,6 +117,11 @@ impl Fs {
         Ok(FileId::of(&fs::symlink_metadata(path)?))
     }
 
+    /// Whether a folder stands there: a hint, as [`stat`](Self::stat) is.
+    pub(crate) fn is_folder(&self, path: &Path) -> bool {
+        kind_of(path) == EntryKind::Directory
+    }
+
     pub(crate) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.gate("mkdir", path)?;
         self.make_folders(path)
@@ -192,10 +131,7 @@ impl Fs {
     fn make_folders(&self, path: &Path) -> io::Result<()> {
         let mut attempts = 0..FOLDER_ATTEMPTS;
         loop {
-            let mut made = 0;
-            let result = place::make_folder(self.root.as_deref(), path, &mut made);
-            self.folders.fetch_add(made, Ordering::Relaxed);
-            match result {
+            match place::make_folder(self.root.as_deref(), path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {}
                 result => return result,
             }
@@ -302,9 +238,7 @@ impl Fs {
     /// Removes a directory if it is empty.
     pub(crate) fn remove_empty_dir(&self, path: &Path) -> io::Result<()> {
         self.gate("rmdir", path)?;
-        self.place(path)?.remove_empty_dir()?;
-        self.folders.fetch_sub(1, Ordering::Relaxed);
-        Ok(())
+        self.place(path)?.remove_empty_dir()
     }
 
     pub(crate) fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {

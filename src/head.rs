@@ -55,7 +55,8 @@ pub(crate) enum Generated {
 }
 
 /// What selects one of a key's variants: the fields that `Vary` names, sorted, each with its
-/// normalised value or its absence.
+/// normalised value or its absence. An absent field is as one that is not named: only those that are there
+/// make a variant, so that a name more moves none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct VariantKey(pub(crate) Vec<(HeaderName, Option<Box<str>>)>);
 
@@ -79,10 +80,32 @@ impl VariantKey {
         Some(VariantId(u32::from_be_bytes([a, b, c, d])))
     }
 
-    /// The first 64 bits of the hash of names and values.
+    /// Whether the field is one that selects it.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        self.0.iter().any(|(own, _)| own == name)
+    }
+
+    /// The fields that are there.
+    fn present(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// Whether both are one variant.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.present().eq(other.present())
+    }
+
+    /// The first 64 bits of the hash of the fields that are there and their values.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = blake3::Hasher::new();
-        self.hash_into(&mut hasher);
+        for (name, value) in self.present() {
+            for part in [name.as_str(), value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
         let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }

@@ -116,16 +116,30 @@ pub const VOLATILE_HEADERS: &[&str] = &[
 
 /// Removes what belongs to one connection, in either direction.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = list_values(headers, &header::CONNECTION)
-        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
-        .filter(|name| !NEVER_DROPPED.contains(name))
-        .collect();
-    for name in listed {
+    for name in listed(headers) {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// Removes what `Connection` lists of the fields that would otherwise go on: no backend sees them, so
+/// nothing is selected by them. What the way to the backend takes from the others stays for it.
+pub(crate) fn strip_listed(headers: &mut HeaderMap) {
+    for name in listed(headers) {
+        if !is_hop_by_hop(&name) && !is_forwarding(&name) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The fields that `Connection` lists, and may.
+fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+    list_values(headers, &header::CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        .filter(|name| !NEVER_DROPPED.contains(name))
+        .collect()
 }
 
 /// Whether the field belongs to one connection, whatever `Connection` lists.
@@ -149,7 +163,7 @@ fn names_origin(name: &str) -> bool {
 
 /// Whether a fill may carry the client's field of this name, whoever names it.
 pub(crate) fn is_sendable(name: &HeaderName) -> bool {
-    !NEVER_ON_A_FILL.contains(name) && !is_forwarding(name) && !is_hop_by_hop(name)
+    !NEVER_ON_A_FILL.contains(name) && !is_forwarding(name) && !is_hop_by_hop(name) && !is_disguise(name)
 }
 
 /// A field as it goes out on fills: its lines as one (RFC 9110 §5.3), without whitespace around them, and
@@ -271,6 +285,13 @@ pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
         })
 }
 
+/// A host in lower case, without the scheme's own port.
+pub(crate) fn normal_host(host: &str, scheme: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let own_port = if scheme == "https" { ":443" } else { ":80" };
+    host.strip_suffix(own_port).map_or(host.clone(), str::to_owned)
+}
+
 /// A header value from text of ours; text that cannot be one (a control character) is left out.
 pub(crate) fn value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(text).ok()
@@ -349,6 +370,19 @@ mod tests {
             ("x_api_key", false),
         ] {
             assert_eq!(is_disguise(&HeaderName::from_static(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_fill_carries_a_disguise() {
+        for (name, expected) in [
+            ("content_length", false),
+            ("transfer_encoding", false),
+            ("transfer-encoding", false),
+            ("x_api_key", true),
+            ("x-api-key", true),
+        ] {
+            assert_eq!(is_sendable(&HeaderName::from_static(name)), expected, "{name}");
         }
     }
 

@@ -9,16 +9,15 @@ use crate::headers::weight;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Languages(Arc<[Box<str>]>);
 
+/// Ranges of one field that are read: more than anybody speaks. What follows is nobody's preference.
+const MAX_RANGES: usize = 32;
+
 /// A language range and its weight in thousandths (RFC 9110 §12.5.4), in lower case.
 type Range = (u32, String);
 
 impl Languages {
     pub(crate) fn new<'a>(tags: impl IntoIterator<Item = &'a str>) -> Self {
         Self(tags.into_iter().map(Into::into).collect())
-    }
-
-    pub(crate) fn are_named(&self) -> bool {
-        !self.0.is_empty()
     }
 
     /// The normal form of a field value, which is its own normal form: the site's language that it asks
@@ -35,22 +34,20 @@ impl Languages {
         if self.0.is_empty() {
             return Some(wanted.collect::<Vec<_>>().join(","));
         }
-        wanted.find_map(|range| self.look_up(range, &ranges))
+        let tags = self.0.iter().map(|tag| &**tag);
+        let offered: Vec<&str> = tags.filter(|tag| !is_refused(tag, &ranges)).collect();
+        wanted.find_map(|range| look_up(range, &offered))
     }
+}
 
-    /// RFC 4647 §3.4: the range itself, then ever shorter ones. `*` alone asks for nothing in particular.
-    fn look_up(&self, range: &str, all: &[Range]) -> Option<String> {
-        let mut range = range;
-        loop {
-            let found = self
-                .0
-                .iter()
-                .find(|tag| tag.eq_ignore_ascii_case(range) && !is_refused(tag, all));
-            if let Some(tag) = found {
-                return Some(tag.to_string());
-            }
-            range = shorter(range)?;
+/// RFC 4647 §3.4: the range itself, then ever shorter ones. `*` alone asks for nothing in particular.
+fn look_up(range: &str, offered: &[&str]) -> Option<String> {
+    let mut range = range;
+    loop {
+        if let Some(tag) = offered.iter().find(|tag| tag.eq_ignore_ascii_case(range)) {
+            return Some((*tag).to_owned());
         }
+        range = shorter(range)?;
     }
 }
 
@@ -88,6 +85,7 @@ fn ranges(value: &str) -> Vec<Range> {
             let tag = tag.trim();
             (!tag.is_empty()).then(|| (weight(parameters), tag.to_ascii_lowercase()))
         })
+        .take(MAX_RANGES)
         .collect()
 }
 
@@ -140,6 +138,20 @@ mod tests {
         ] {
             assert_eq!(site.normal(value).as_deref(), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn of_a_long_list_the_first_ranges_are_read() {
+        let many: Vec<String> = (0..MAX_RANGES).map(|n| format!("x{n}")).collect();
+        let many = many.join(",");
+        let longer = format!("{many},en,{many}");
+        let any = Languages::default();
+        assert_eq!(any.normal(&longer), Some(many.clone()));
+        let site = Languages::new(["en"]);
+        assert_eq!(site.normal(&longer), None);
+        // What is refused behind that is not refused.
+        let refused = format!("en-a,{}en;q=0", "en-b,".repeat(20_000));
+        assert_eq!(site.normal(&refused).as_deref(), Some("en"));
     }
 
     #[test]

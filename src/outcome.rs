@@ -100,8 +100,8 @@ impl Forward {
 }
 
 reasons! {
-    /// The method is not one whose responses are stored.
-    Method = "method", Method, "only GET and HEAD are looked up; name another method in `include_paths` (\"POST /search\") to store its answers";
+    /// The method is not one whose responses are stored, as HEAD is not where the page is not.
+    Method = "method", Method, "only GET and HEAD are looked up, and HEAD stores nothing; name another method in `include_paths` (\"POST /search\") to store its answers";
     /// The path matches `exclude_paths`.
     Excluded = "excluded", Bypass, "narrow the pattern in `exclude_paths`";
     /// `include_paths` is set and the path matches none of it.

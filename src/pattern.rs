@@ -14,6 +14,16 @@ pub(crate) struct Subject<'a> {
     pub(crate) own: Option<&'a str>,
 }
 
+impl<'a> Subject<'a> {
+    /// The paths in it, which [`KeyPattern::Path`] sees.
+    pub(crate) fn paths(self) -> impl Iterator<Item = &'a str> {
+        [Some(self.line), self.own]
+            .into_iter()
+            .flatten()
+            .filter_map(path_of)
+    }
+}
+
 /// A compiled pattern of one piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Glob {

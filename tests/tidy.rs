@@ -70,7 +70,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (
         &["std::fs", "tokio::fs", "fs::File::open", "std::{fs", "tokio::{fs"],
         &[
-            "fsops.rs",
+            "fsops",
             // Configuration and certificate files, the watched tree, and the demo, which looks at the
             // directory as a stranger would.
             "config/load.rs",

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::{CreateProxyConfig, FillMode, Settings, Ttl};
 use crate::error::Error;
-use crate::headers::{NameList, VOLATILE_HEADERS};
+use crate::headers::{NameList, VOLATILE_HEADERS, normal_host};
 use crate::key::{HostInKey, KeyRules};
 use crate::pattern::PathPattern;
 use crate::policy::fill::{FillRules, PRESET_HEADERS};
@@ -72,7 +72,7 @@ impl Default for Rules {
 pub(crate) struct SiteRules {
     /// Scheme and host of `public_url`.
     pub(crate) public: Option<(String, String)>,
-    /// In lower case.
+    /// In lower case, without the port of `public`'s scheme.
     pub(crate) aliases: Vec<String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
 }
@@ -129,8 +129,11 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             max_body: settings.max_body,
         },
         site: SiteRules {
+            aliases: aliases(
+                &settings.aliases,
+                public.as_ref().map_or("http", |(scheme, _)| scheme),
+            )?,
             public,
-            aliases: aliases(&settings.aliases)?,
             trusted_proxies: networks(&settings.trusted_proxies)?,
         },
     })
@@ -257,16 +260,9 @@ fn public_url(text: &str) -> Result<(String, String), Error> {
     Ok((scheme, host))
 }
 
-/// In lower case, without the scheme's own port.
-pub(crate) fn normal_host(host: &str, scheme: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    let own_port = if scheme == "https" { ":443" } else { ":80" };
-    host.strip_suffix(own_port).map_or(host.clone(), str::to_owned)
-}
-
-fn aliases(texts: &[String]) -> Result<Vec<String>, Error> {
+fn aliases(texts: &[String], scheme: &str) -> Result<Vec<String>, Error> {
     let check = |text: &String| match text.parse::<Authority>() {
-        Ok(authority) if !text.contains('@') => Ok(authority.as_str().to_ascii_lowercase()),
+        Ok(authority) if !text.contains('@') => Ok(normal_host(authority.as_str(), scheme)),
         _ => Err(
             Error::config("aliases", format!("`{text}` in `aliases` is not a host"))
                 .with_hint("write hosts without a scheme: \"www.example.com\""),

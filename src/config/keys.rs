@@ -209,7 +209,7 @@ static KEYS: [Key; 56] = [
     key(LIMIT, "max_hosts", Field::Count(|s| &mut s.proxy.max_hosts), "How many hosts pages are kept for while public_url is not set"),
     key(LIMIT, "max_body", Field::Size(|s| &mut s.proxy.max_body), "The largest body that is stored")
         .flag_named("max-body"),
-    key(LIMIT, "max_variants", Field::Count(|s| &mut s.proxy.max_variants), "How many variants (Vary) a page may have"),
+    key(LIMIT, "max_variants", Field::Count(|s| &mut s.proxy.max_variants), "How many variants (Vary) a page may have, beside the one without any of the fields"),
     key(LIMIT, "max_fills", Field::Count(|s| &mut s.proxy.max_fills), "How many pages are fetched at once; beyond that, requests pass"),
     key(LIMIT, "max_connections", Field::Count(|s| &mut s.max_connections), "How many connections are served at once; others wait"),
     key(LIMIT, "max_head", Field::Size(|s| &mut s.max_head), "The largest request head"),

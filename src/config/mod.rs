@@ -150,7 +150,7 @@ pub struct Settings {
     pub max_hosts: usize,
     /// The largest body that is stored, in bytes. Default 64 MiB.
     pub max_body: u64,
-    /// How many variants (`Vary`) one key may have. Default 16.
+    /// How many variants (`Vary`) one key may have, beside the page without any of the fields. Default 16.
     pub max_variants: usize,
     /// How many fills run at once; requests beyond that pass. Default 256.
     pub max_fills: usize,

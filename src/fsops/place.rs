@@ -92,23 +92,19 @@ pub(super) fn list(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(folder(root, path)?, c".", flags, Mode::empty())?)
 }
 
-/// Makes a folder and those on the way to it; counts them in `made`.
-pub(super) fn make_folder(root: Option<&Path>, path: &Path, made: &mut i64) -> io::Result<()> {
+/// Makes a folder and those on the way to it.
+pub(super) fn make_folder(root: Option<&Path>, path: &Path) -> io::Result<()> {
     match folder(root, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         reached => return reached.map(drop),
     }
     if let Some(parent) = path.parent() {
-        make_folder(root, parent, made)?;
+        make_folder(root, parent)?;
     }
     let place = Place::of(root, path)?;
     match mkdirat(&place.folder, place.name, Mode::from_raw_mode(0o777)) {
         // Somebody else was quicker.
         Err(Errno::EXIST) => folder(root, path).map(drop),
-        result => {
-            result?;
-            *made += 1;
-            Ok(())
-        }
+        result => Ok(result?),
     }
 }

@@ -143,7 +143,11 @@ impl RefreshTrigger {
         patterns: &[&str],
         mode: RefreshMode,
     ) -> Result<Refreshed, RefreshError> {
-        let tickets = self.begin(patterns, mode)?;
+        Self::finish(self.begin(patterns, mode)?).await
+    }
+
+    /// Waits until what was begun is gone from disk, or marked there.
+    pub(crate) async fn finish(tickets: Vec<Ticket>) -> Result<Refreshed, RefreshError> {
         let mut refreshed = Refreshed::default();
         let mut failure = None;
         for ticket in tickets {

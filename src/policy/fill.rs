@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 
 use crate::config::FillMode;
 use crate::head::VariantKey;
-use crate::headers::{NameList, cookies, is_sendable, normal_value, value};
+use crate::headers::{NameList, cookies, is_disguise, is_sendable, normal_value, value};
 use crate::key::{KeyRules, KeySource};
 use crate::language::Languages;
 use crate::outcome::Reason;
@@ -93,6 +93,18 @@ pub(crate) struct FillRequest {
     pub(crate) purpose: Purpose,
     pub(crate) rendered: Rendered,
     languages: Languages,
+    /// Fields that are in `headers` for nobody's sake.
+    fixed: Vec<HeaderName>,
+    others: Others,
+}
+
+/// What this fill says of the key's others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// All are alike but for what selects their answers.
+    Alike,
+    /// They may have carried whatever their visitors sent.
+    Unknown,
 }
 
 /// What a fill is for.
@@ -117,6 +129,12 @@ impl FillRequest {
     pub(crate) fn select(&self, names: &[HeaderName]) -> VariantKey {
         vary::select(names, &self.headers, &self.languages)
     }
+
+    /// Whether a field by which no answer for the key has been kept yet was on none of its fills: here it is
+    /// there for this client's sake, or is not. What is on every fill, such as `Accept`, was on those too.
+    pub(crate) fn is_new(&self, name: &HeaderName) -> bool {
+        self.others == Others::Alike && !self.fixed.contains(name)
+    }
 }
 
 /// Builds the fill.
@@ -138,18 +156,20 @@ pub(crate) fn fill_request(
             (source.query.to_owned(), headers)
         }
     };
-    for name in &key_rules.headers {
+    // What is named in `key_headers` goes along, but for what a backend takes for another field.
+    for name in key_rules.headers.iter().filter(|name| !is_disguise(name)) {
         copy_normal(source.headers, name, &key_rules.languages, &mut headers);
     }
     keyed_cookies(source.headers, &key_rules.cookies, &mut headers);
+    // The same on every fill of the key.
+    let fixed: Vec<HeaderName> = headers.keys().cloned().collect();
     let axes = axes(question, rules, key_rules);
     let mut unkeyed = Vec::new();
-    if rules.mode == FillMode::Canonical {
-        for name in &axes {
-            headers.remove(name);
-            if copy_normal(source.headers, name, &key_rules.languages, &mut headers) {
-                unkeyed.push(name.clone());
-            }
+    for name in &axes {
+        headers.remove(name);
+        let is_there = copy_normal(source.headers, name, &key_rules.languages, &mut headers);
+        if is_there && rules.mode == FillMode::Canonical {
+            unkeyed.push(name.clone());
         }
     }
     // A canonical fill asks as a document does, so for documents there is nothing to ask apart.
@@ -179,6 +199,12 @@ pub(crate) fn fill_request(
             _ => Rendered::ForNobody,
         },
         languages: key_rules.languages.clone(),
+        fixed,
+        // A key function may give one key to requests that it reads in different fields.
+        others: match (rules.mode, &key_rules.custom) {
+            (FillMode::Canonical, None) => Others::Alike,
+            _ => Others::Unknown,
+        },
     })
 }
 
@@ -258,15 +284,24 @@ fn transparent(question: &Question<'_>, languages: &Languages, via: &HeaderValue
     for name in LEFT_OUT {
         headers.remove(name);
     }
-    if languages.are_named() {
-        headers.remove(header::ACCEPT_LANGUAGE);
-        copy_normal(
-            question.source.headers,
-            &header::ACCEPT_LANGUAGE,
-            languages,
-            &mut headers,
-        );
+    // CGI and its heirs take `X_Foo` for `X-Foo`, which `Vary` may name and nothing here compares.
+    let spelled: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    for name in spelled {
+        headers.remove(name);
     }
+    // The one field whose spellings are compared as one: what an answer says of a spelling would be told to
+    // those of another.
+    headers.remove(header::ACCEPT_LANGUAGE);
+    copy_normal(
+        question.source.headers,
+        &header::ACCEPT_LANGUAGE,
+        languages,
+        &mut headers,
+    );
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap};
 
+use crate::headers::normal_host;
 use crate::policy::store::Asked;
 
 /// Whether `Location`, resolved against the address that was asked (RFC 3986 §5), is that address: a loop
@@ -38,18 +39,11 @@ fn on_the_same_origin<'a>(location: &'a str, asked: &Asked<'_>) -> Option<&'a st
     };
     let end = with_host.find(['/', '?']).unwrap_or(with_host.len());
     let (host, target) = with_host.split_at(end);
-    (normal(host, asked.scheme) == normal(asked.host, asked.scheme)).then_some(match target {
+    (normal_host(host, asked.scheme) == normal_host(asked.host, asked.scheme)).then_some(match target {
         // RFC 9110 §4.2.3: an empty path is `/`.
         "" => "/",
         target => target,
     })
-}
-
-/// In lower case, without the scheme's own port.
-fn normal(host: &str, scheme: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    let own_port = if scheme == "https" { ":443" } else { ":80" };
-    host.strip_suffix(own_port).map_or(host.clone(), str::to_owned)
 }
 
 fn resolved(path: &str, base: &str) -> String {

@@ -69,6 +69,18 @@ pub(crate) fn may_store(
     }
 }
 
+/// Whether what is stored may stay so by what a 304 says, on its own and merged into the stored head: what forbids
+/// it, else the fields that select the answer from now on.
+pub(crate) fn may_stay(
+    merged: &StoredHead,
+    of_304: &HeaderMap,
+    asked: &Asked<'_>,
+    rules: &StoreRules,
+) -> Result<Vec<HeaderName>, Reason> {
+    veto(merged.status, of_304, asked, rules)?;
+    veto(merged.status, &merged.headers, asked, rules)
+}
+
 /// What forbids storing, whatever the lifetime; else the fields that select the answer.
 fn veto(
     status: StatusCode,
@@ -180,6 +192,11 @@ pub(crate) enum Owner {
 /// one that sets a cookie may have used up what it was asked for, a one-time link above all: that
 /// answer is the only one there will be. Unless all that it sets is what the client has already: that is no
 /// login but a renewal, made for somebody without that cookie, and would take the client's own away.
+///
+/// A redirect without a lifetime goes to who began the fill for the same reason: one-time links end in one as
+/// often as not, without a cookie too (a confirmed address, a cancelled subscription), and asked again they say
+/// that they are used up. It shows nothing of anybody, and where it leads the client asks as itself. One that
+/// says `no-store` or `private` says that it is made for who asks.
 pub(crate) fn owner(
     status: StatusCode,
     headers: &HeaderMap,
@@ -195,6 +212,10 @@ pub(crate) fn owner(
             true => Owner::Asker,
             false => Owner::First,
         };
+    }
+    let leads_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    if leads_on && matches!(reason, Reason::Status | Reason::Expired) {
+        return Owner::First;
     }
     let may_be_personal = matches!(
         reason,
@@ -504,7 +525,10 @@ mod tests {
     fn an_answer_that_may_be_for_somebody_is_not_handed_to_anybody() {
         for (status, fields, reason, expected) in [
             (200, vec![], Reason::NoStore, Owner::Asker),
-            (307, vec![], Reason::Status, Owner::Asker),
+            (202, vec![], Reason::Status, Owner::Asker),
+            (302, vec![], Reason::Status, Owner::First),
+            (307, vec![], Reason::Expired, Owner::First),
+            (302, vec![], Reason::Private, Owner::Asker),
             (200, vec![], Reason::Json, Owner::Asker),
             (200, vec![("set-cookie", "a=1")], Reason::NoStore, Owner::First),
             (503, vec![], Reason::NoStore, Owner::First),

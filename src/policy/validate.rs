@@ -4,8 +4,15 @@
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::head::StoredHead;
+use crate::head::{StoredHead, VariantKey};
+use crate::policy::fill::FillRequest;
 use crate::policy::freshness::date;
+
+/// Whether a fill asks for exactly this variant: then a 304 is about it, and so is a refusal. A field that goes
+/// out without selecting it may show in the answer, which is another one's.
+pub(crate) fn asks_for(fill: &FillRequest, variant: &VariantKey) -> bool {
+    fill.unkeyed.iter().all(|name| variant.has(name)) && fill.select(&variant.names()) == *variant
+}
 
 /// Adds the stored validators to a fill (RFC 9111 §4.3.1).
 pub(crate) fn add_conditions(stored: &StoredHead, fill: &mut HeaderMap) {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use axum::body::Body;
 use http::header::{self};
 use http::response::Parts;
-use http::{HeaderName, Request, Response, StatusCode, Uri};
+use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
@@ -30,7 +30,7 @@ pub(super) struct Fill {
     pub(super) store: Arc<Store>,
     pub(super) visit: Arc<Visit>,
     pub(super) request: FillRequest,
-    /// What is to be validated.
+    /// What this fill asks for, where it is stored and stale: it is validated, or taken out.
     pub(super) stale: Option<Arc<Snapshot>>,
     pub(super) flight: FlightKey,
     /// The number of the last invalidation before the fetch.
@@ -52,7 +52,7 @@ enum Keep {
 }
 
 /// An answer, and whom it is handed to if nobody else may have it.
-type Handed = (Response<Body>, oneshot::Sender<Handover>);
+pub(super) type Handed = (Response<Body>, oneshot::Sender<Handover>);
 
 impl Fill {
     /// Runs to its end whoever goes away; only when nobody has read for `fill_timeout` it stops.
@@ -83,9 +83,10 @@ impl Fill {
         }
         let now = self.engine.clock.now();
         if response.status() == StatusCode::NOT_MODIFIED
-            && let Some(stale) = &self.stale
+            && let Some(stale) = self.to_validate()
         {
             let ending = self.freshen(stale, response.headers(), requested, now).await;
+            lead.close();
             lead.report(Progress::Over(ending));
             return;
         }
@@ -119,8 +120,8 @@ impl Fill {
                     _ => Reason::Accept,
                 };
                 match response.status().is_server_error() {
-                    true => self.ends_for_all(lead, handover, reason),
-                    false => self.leave_to_each(lead, handover, reason),
+                    true => self.ends_for_all(lead, (response, handover), reason),
+                    false => self.leave_to_each(lead, (response, handover), reason),
                 }
                 None
             }
@@ -129,7 +130,7 @@ impl Fill {
                 if takes_back(reason) {
                     self.take_out_stale().await;
                 }
-                self.give_up(lead, handover, response, reason);
+                self.give_up(lead, (response, handover), reason);
                 None
             }
         }
@@ -147,7 +148,8 @@ impl Fill {
         let mut incoming = Incoming::new(&parts.headers, body);
         if let Some(reason) = incoming.look_ahead().await {
             self.take_out_stale().await;
-            return self.leave_to_each(lead, handover, reason);
+            let response = Response::from_parts(parts, incoming.into_body());
+            return self.leave_to_each(lead, (response, handover), reason);
         }
         let store = Arc::clone(&self.store);
         let writer = match tokio::task::spawn_blocking(move || store.body_writer()).await {
@@ -175,11 +177,18 @@ impl Fill {
         let mut request = Request::new(body);
         *request.method_mut() = visit.method().clone();
         *request.headers_mut() = self.request.headers.clone();
-        if let Some(stale) = &self.stale {
+        if let Some(stale) = self.to_validate() {
             validate::add_conditions(&stale.rendering.head, request.headers_mut());
         }
         *request.uri_mut() = Uri::from(self.request.target.clone());
         request
+    }
+
+    /// Of methods other than GET a condition would make the backend refuse the request (RFC 9110 §13.1.2).
+    fn to_validate(&self) -> Option<&Arc<Snapshot>> {
+        self.stale
+            .as_ref()
+            .filter(|_| *self.visit.method() == Method::GET)
     }
 
     fn open(
@@ -229,8 +238,9 @@ impl Fill {
             Keep::Snapshot => self.commit(head, *writer).await,
             Keep::Memory(seconds) => self.remember_missing(head, length, seconds).await,
         };
-        if let Settled::NotKept(reason) = settled {
-            self.engine.tally.not_kept(reason);
+        match settled {
+            Settled::Kept => self.engine.memory.settle(self.flight),
+            Settled::NotKept(reason) => self.engine.tally.not_kept(reason),
         }
         // Before anybody hears of it: whoever comes next may begin another.
         lead.close();
@@ -263,6 +273,7 @@ impl Fill {
                 url: request.target.as_str(),
                 names: &names,
                 select: &|names| request.select(names),
+                is_new: &|name| request.is_new(name),
                 head,
                 generated: born,
                 epoch,

@@ -8,9 +8,8 @@ use http::header::HeaderMap;
 
 use crate::flight::Ending;
 use crate::outcome::Reason;
-use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::{Lifetime, generated};
-use crate::policy::store::stored_head;
+use crate::policy::store::{may_stay, stored_head};
 use crate::policy::validate;
 use crate::proxy::fill::Fill;
 use crate::snapshot::{Kept, Snapshot};
@@ -29,13 +28,18 @@ impl Fill {
         let head = validate::freshened(&stale.rendering.head, &answer);
         let lifetime = Lifetime::of(&head, rules.default_ttl);
         let born = generated(headers, lifetime, requested, now);
-        // What it answers is another variant, or nobody's any more.
-        if self.request.select(&stale.variant.names()) != stale.variant {
-            return Ending::Again;
-        }
-        if let Some(reason) = withdrawn(&head.headers) {
-            self.take_out_stale().await;
-            return Ending::GiveUp(reason);
+        let asked = self.visit.asked(&self.request, now);
+        match may_stay(&head, headers, &asked, rules) {
+            Err(reason) => {
+                self.take_out_stale().await;
+                return Ending::GiveUp(reason);
+            }
+            Ok(names) if !names.iter().all(|name| stale.variant.has(name)) => {
+                // By what it varies now, nobody can say whose it was.
+                self.take_out_stale().await;
+                return Ending::Again;
+            }
+            Ok(_) => {}
         }
         let kept = match (&stale.rendering.body, &stale.body) {
             (Some(sealed), Some(file)) => Kept::Same(sealed.clone(), file.id),
@@ -43,18 +47,11 @@ impl Fill {
         };
         match self.commit_kept(stale.variant.names(), head, born, kept).await {
             // It holds, whether or not the disk takes note of it.
-            Ok(()) | Err(Reason::Disk | Reason::ReadOnly) => Ending::Validated,
+            Ok(()) | Err(Reason::Disk | Reason::ReadOnly) => {
+                self.engine.memory.settle(self.flight);
+                Ending::Validated
+            }
             Err(reason) => Ending::GiveUp(reason),
         }
-    }
-}
-
-/// What a 304 may say of a page that was stored.
-fn withdrawn(headers: &HeaderMap) -> Option<Reason> {
-    let control = CacheControl::of(headers);
-    match (control.no_store, control.private) {
-        (true, _) => Some(Reason::NoStore),
-        (_, true) => Some(Reason::Private),
-        _ => None,
     }
 }

@@ -9,18 +9,12 @@ use crate::headers::strip_hop_by_hop;
 use crate::outcome::Reason;
 use crate::pattern::Subject;
 use crate::policy::store::{Owner, owner};
-use crate::proxy::fill::Fill;
-use crate::proxy::memory::{Finder, Subjected};
+use crate::proxy::fill::{Fill, Handed};
+use crate::proxy::memory::Subjected;
 
 impl Fill {
     /// The answer is not stored: who began the fill gets it, if it can be theirs.
-    pub(super) fn give_up(
-        &self,
-        lead: &Lead,
-        handover: oneshot::Sender<Handover>,
-        response: Response<Body>,
-        reason: Reason,
-    ) {
+    pub(super) fn give_up(&self, lead: &Lead, (response, handover): Handed, reason: Reason) {
         if !response.status().is_server_error() {
             self.remember(reason);
         }
@@ -28,17 +22,21 @@ impl Fill {
         let rendered = self.request.rendered;
         match owner(response.status(), response.headers(), reason, rendered, client) {
             Owner::First => self.hand_over(lead, handover, response, reason),
-            Owner::Asker => self.ends_for_all(lead, handover, reason),
+            Owner::Asker => self.ends_for_all(lead, (response, handover), reason),
         }
     }
 
     /// The answer is nobody's: each asks for their own.
-    pub(super) fn leave_to_each(&self, lead: &Lead, handover: oneshot::Sender<Handover>, reason: Reason) {
+    pub(super) fn leave_to_each(&self, lead: &Lead, handed: Handed, reason: Reason) {
         self.remember(reason);
-        self.ends_for_all(lead, handover, reason);
+        self.ends_for_all(lead, handed, reason);
     }
 
-    pub(super) fn ends_for_all(&self, lead: &Lead, handover: oneshot::Sender<Handover>, reason: Reason) {
+    /// Nobody gets the answer, unless who began the fill must not ask again.
+    pub(super) fn ends_for_all(&self, lead: &Lead, (response, handover): Handed, reason: Reason) {
+        if self.visit.asks_once() {
+            return self.hand_over(lead, handover, response, reason);
+        }
         drop(handover);
         lead.close();
         lead.report(Progress::Over(Ending::GiveUp(reason)));
@@ -49,7 +47,7 @@ impl Fill {
         let found = (reason, self.engine.clock.unix_seconds());
         self.subjected(|subject| {
             let memory = &self.engine.memory;
-            memory.remember(self.flight, subject, Finder::Fill, found);
+            memory.remember(self.flight, subject, found);
         });
     }
 
@@ -77,7 +75,7 @@ impl Fill {
     ) {
         match self.visit.select(names) == self.request.select(names) {
             true => self.hand_over(lead, handover, response, Reason::Disk),
-            false => self.ends_for_all(lead, handover, Reason::Disk),
+            false => self.ends_for_all(lead, (response, handover), Reason::Disk),
         }
     }
 

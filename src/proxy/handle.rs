@@ -136,7 +136,6 @@ impl Proxy {
                 body: settings.body_timeout,
                 tunnel: settings.tunnel_timeout,
             },
-            marks_after_unsafe: settings.invalidate_after_unsafe,
             disk_trouble: Throttle::default(),
             backend_trouble: Throttle::default(),
         };

@@ -122,6 +122,8 @@ impl Fill {
                 }
                 self.remember(reason);
                 self.engine.tally.not_kept(reason);
+                // The room it takes is others'; its readers have a descriptor.
+                drop(writer);
                 self.spill(lead, head, length, chunk, incoming.body).await;
                 return Intake::Lost;
             }
@@ -132,7 +134,8 @@ impl Fill {
             });
             match written.await {
                 Ok((back, Ok(()))) => writer = back,
-                Ok((_, Err(error))) => {
+                Ok((back, Err(error))) => {
+                    drop(back);
                     self.engine.tally.not_kept(self.not_written(&error));
                     self.spill(lead, head, length, chunk, incoming.body).await;
                     return Intake::Lost;

@@ -39,6 +39,9 @@ const MEMOS: usize = 16_384;
 const MEMO_BYTES: u64 = 16 << 20;
 /// How often the time may double for which a page passes.
 const MOST_DOUBLINGS: u32 = 6;
+/// How many visitors' own answers may say for nothing that the page cannot be stored, until a fill sees for
+/// itself: what they send besides may be the reason, and the page is another one without it.
+const MOST_PROBES: u32 = 3;
 
 /// The answers for one key and one class of visitors.
 struct Negatives {
@@ -79,6 +82,7 @@ impl Weighter<FlightKey, Arc<Memo>> for ByBytes {
     }
 }
 
+#[derive(Clone)]
 struct Memo {
     reason: Reason,
     /// Seconds since 1970.
@@ -86,6 +90,8 @@ struct Memo {
     standing: MemoStanding,
     /// How often the question was opened again for nothing.
     reopened: u32,
+    /// Visitors' own answers, since the time was over, that could not be stored either.
+    probes: u32,
     key: Box<str>,
     own: Box<str>,
 }
@@ -103,8 +109,8 @@ enum MemoStanding {
 pub(crate) enum Remembered {
     /// Requests pass.
     Lately(Reason),
-    /// Requests pass, and an answer that could be stored opens the question again. So a page that is
-    /// never stored is fetched for nobody once, not again and again.
+    /// Requests pass, and an answer that could be stored opens the question again; so do a few that could
+    /// not. So a page that is never stored is fetched for nobody ever more seldom.
     LongAgo(Reason),
 }
 
@@ -115,15 +121,6 @@ pub(crate) struct Subjected<'a> {
     /// `METHOD:/path?query` as filled.
     pub(crate) own: &'a str,
     pub(crate) is_overtaken: &'a dyn Fn() -> bool,
-}
-
-/// Who found that an answer cannot be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finder {
-    /// A fill, which was for nothing.
-    Fill,
-    /// A visitor's own request, which passed anyway.
-    Probe,
 }
 
 /// See the module.
@@ -215,14 +212,8 @@ impl Memory {
         }
     }
 
-    /// Remembers from `now` on.
-    pub(crate) fn remember(
-        &self,
-        flight: FlightKey,
-        subject: &Subjected<'_>,
-        finder: Finder,
-        (reason, now): (Reason, u64),
-    ) {
+    /// Remembers from `now` on what a fill has found.
+    pub(crate) fn remember(&self, flight: FlightKey, subject: &Subjected<'_>, (reason, now): (Reason, u64)) {
         if self.pass_ttl == 0 {
             return;
         }
@@ -233,9 +224,9 @@ impl Memory {
         let known = self.memos.get(&flight);
         let before = known.as_ref().map_or(0, |memo| memo.reopened);
         let was_open = known.is_some_and(|memo| memo.standing == MemoStanding::Open);
-        let reopened = match finder {
-            Finder::Fill if was_open => (before + 1).min(MOST_DOUBLINGS),
-            Finder::Fill | Finder::Probe => before,
+        let reopened = match was_open {
+            true => (before + 1).min(MOST_DOUBLINGS),
+            false => before,
         };
         let patience = self.pass_ttl.saturating_mul(1 << reopened);
         let memo = Memo {
@@ -243,6 +234,7 @@ impl Memory {
             since: now,
             standing: MemoStanding::Until(now.saturating_add(patience)),
             reopened,
+            probes: 0,
             key: subject.key.text.clone(),
             own: subject.own.into(),
         };
@@ -252,16 +244,37 @@ impl Memory {
     /// The question is open again. What was found in a body shows in no head: where the next fill finds it
     /// again, twice as long passes until the one after.
     pub(crate) fn reopen(&self, flight: FlightKey) {
+        self.change(flight, |memo| memo.standing = MemoStanding::Open);
+    }
+
+    /// A visitor's own answer could not be stored. That prolongs nothing: one visitor in each while would keep
+    /// the page out for ever.
+    pub(crate) fn tried(&self, flight: FlightKey, (reason, now): (Reason, u64)) {
+        // Another fill may have ended while the visitor was waiting.
+        if matches!(self.memo(flight, now), Some(Remembered::Lately(_))) {
+            return;
+        }
+        self.change(flight, |memo| {
+            memo.reason = reason;
+            memo.probes = memo.probes.saturating_add(1);
+            if memo.probes >= MOST_PROBES {
+                memo.standing = MemoStanding::Open;
+            }
+        });
+    }
+
+    /// The answer is stored now.
+    pub(crate) fn settle(&self, flight: FlightKey) {
+        let _changing = self.changing();
+        self.memos.remove(&flight);
+    }
+
+    /// Changes what is remembered, if it still is.
+    fn change(&self, flight: FlightKey, how: impl FnOnce(&mut Memo)) {
         let _changing = self.changing();
         if let Some(known) = self.memos.get(&flight) {
-            let memo = Memo {
-                reason: known.reason,
-                since: known.since,
-                standing: MemoStanding::Open,
-                reopened: known.reopened,
-                key: known.key.clone(),
-                own: known.own.clone(),
-            };
+            let mut memo = Memo::clone(&known);
+            how(&mut memo);
             self.memos.insert(flight, Arc::new(memo));
         }
     }
@@ -350,7 +363,6 @@ mod tests {
             memory.remember(
                 FlightKey(*key.hash.as_bytes()),
                 &subject(&key, &|| false),
-                Finder::Fill,
                 (Reason::NoStore, 0),
             );
         }
@@ -364,19 +376,9 @@ mod tests {
         let memory = Memory::new(120);
         let key = Key::from_text("GET:/");
         let flight = FlightKey([0; 32]);
-        memory.remember(
-            flight,
-            &subject(&key, &|| true),
-            Finder::Fill,
-            (Reason::NoStore, 0),
-        );
+        memory.remember(flight, &subject(&key, &|| true), (Reason::NoStore, 0));
         assert_eq!(memory.memo(flight, 1), None);
-        memory.remember(
-            flight,
-            &subject(&key, &|| false),
-            Finder::Fill,
-            (Reason::NoStore, 0),
-        );
+        memory.remember(flight, &subject(&key, &|| false), (Reason::NoStore, 0));
         assert_eq!(memory.memo(flight, 1), Some(Remembered::Lately(Reason::NoStore)));
         memory.forget(&[KeyPattern::parse("*").unwrap()]);
         assert_eq!(memory.memo(flight, 1), None);
@@ -390,7 +392,7 @@ mod tests {
         let mut now = 0;
         for patience in [100, 200, 400, 800] {
             let found = (Reason::CsrfField, now);
-            memory.remember(flight, &subject(&key, &|| false), Finder::Fill, found);
+            memory.remember(flight, &subject(&key, &|| false), found);
             assert_eq!(
                 memory.memo(flight, now + patience - 1),
                 Some(Remembered::Lately(Reason::CsrfField))
@@ -403,5 +405,34 @@ mod tests {
             memory.reopen(flight);
             assert_eq!(memory.memo(flight, now), None);
         }
+        // What is stored meanwhile begins anew.
+        memory.settle(flight);
+        memory.remember(flight, &subject(&key, &|| false), (Reason::CsrfField, now));
+        assert!(matches!(
+            memory.memo(flight, now + 99),
+            Some(Remembered::Lately(_))
+        ));
+        assert!(matches!(
+            memory.memo(flight, now + 100),
+            Some(Remembered::LongAgo(_))
+        ));
+    }
+
+    #[test]
+    fn visitors_own_answers_open_a_question_and_prolong_nothing() {
+        let memory = Memory::new(100);
+        let key = Key::from_text("GET:/");
+        let flight = FlightKey([0; 32]);
+        memory.tried(flight, (Reason::NoStore, 0));
+        assert_eq!(memory.memo(flight, 0), None, "nothing is learnt from them alone");
+        memory.remember(flight, &subject(&key, &|| false), (Reason::NoStore, 0));
+        memory.tried(flight, (Reason::Private, 99));
+        for now in [100, 150] {
+            memory.tried(flight, (Reason::Private, now));
+            let expected = Some(Remembered::LongAgo(Reason::Private));
+            assert_eq!(memory.memo(flight, now + 1), expected);
+        }
+        memory.tried(flight, (Reason::Private, 199));
+        assert_eq!(memory.memo(flight, 200), None);
     }
 }

@@ -61,7 +61,6 @@ pub(crate) struct Engine {
     /// One permit for each fill under way.
     fills: Arc<Semaphore>,
     waits: Waits,
-    marks_after_unsafe: bool,
     via: Via,
     disk_trouble: Throttle,
     backend_trouble: Throttle,

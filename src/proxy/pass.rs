@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
 
-use crate::headers::strip_hop_by_hop;
+use crate::headers::{normal_host, strip_hop_by_hop};
 use crate::outcome::{Outcome, Reason};
 use crate::pattern::KeyPattern;
 use crate::policy::forward::pass_headers;
@@ -117,18 +117,18 @@ impl Engine {
             return;
         }
         let succeeded = status.is_success() || status.is_redirection();
-        let is_asked = self.marks_after_unsafe && !method.is_safe();
-        let (true, true, Some(store)) = (is_asked, succeeded, self.store.clone()) else {
+        let changes = succeeded && !method.is_safe();
+        let (true, Some(store)) = (changes, self.store.clone()) else {
             return;
         };
-        if !store.may_write() {
-            return;
-        }
         let mut paths = shown;
         paths.push(target.path.to_string());
         paths.sort_unstable();
         paths.dedup();
         let done = tokio::task::spawn_blocking(move || {
+            if !(store.may_write() && store.is_still_writable()) {
+                return;
+            }
             for path in paths {
                 store.mark(KeyPattern::path_itself(&path));
             }
@@ -152,11 +152,18 @@ fn shown_at(headers: &HeaderMap, target: &Target) -> Vec<String> {
 /// relative to the path.
 fn path_here<'a>(reference: &'a str, target: &Target) -> Option<&'a str> {
     let rest = match reference.split_once("//") {
-        Some(("" | "http:" | "https:", rest)) => {
+        Some((scheme @ ("" | "http:" | "https:"), rest)) => {
             let host = rest.split(['/', '?', '#']).next()?;
-            let is_own = [&target.own_host, &target.site_host]
-                .iter()
-                .any(|own| host.eq_ignore_ascii_case(own));
+            let is_own = [
+                (&target.own_host, target.own_scheme),
+                (&target.site_host, target.site_scheme),
+            ]
+            .into_iter()
+            .any(|(own, own_scheme)| {
+                // A backend behind TLS that ends in front of it says `http:` of the same site.
+                let said = scheme.strip_suffix(':').unwrap_or(own_scheme);
+                normal_host(host, said) == normal_host(own, own_scheme)
+            });
             rest.get(host.len()..).filter(|_| is_own)?
         }
         _ => reference,
@@ -175,5 +182,35 @@ pub(super) fn origin_form(uri: &Uri) -> Uri {
     match uri.path_and_query() {
         Some(path_and_query) => Uri::from(path_and_query.clone()),
         None => Uri::from_static("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::SiteRules;
+
+    #[test]
+    fn a_site_is_the_same_with_its_port_or_without() {
+        let rules = SiteRules {
+            public: Some(("https".into(), "site.test".into())),
+            aliases: Vec::new(),
+            trusted_proxies: Vec::new(),
+        };
+        let request = Request::get("/a").header("host", "inner.test:80");
+        let target = Target::of(&request.body(Body::empty()).unwrap(), &rules).unwrap();
+        for (reference, expected) in [
+            ("/b?c", Some("/b")),
+            ("https://site.test/b", Some("/b")),
+            ("https://SITE.test:443/b", Some("/b")),
+            ("http://site.test:80/b", Some("/b")),
+            ("//site.test:443/b", Some("/b")),
+            ("http://inner.test/b", Some("/b")),
+            ("https://site.test:8443/b", None),
+            ("https://other.test/b", None),
+            ("b", None),
+        ] {
+            assert_eq!(path_here(reference, &target), expected, "{reference}");
+        }
     }
 }

@@ -6,18 +6,16 @@ use http::{Method, Response};
 
 use crate::flight::FlightKey;
 use crate::outcome::{Outcome, Reason};
-use crate::pattern::Subject;
 use crate::policy::accept::Class;
 use crate::policy::fill::{FillRequest, Purpose};
 use crate::policy::reuse::Standing;
-use crate::policy::store::{Storable, may_store};
+use crate::policy::store::{Storable, accepts_coding, may_store};
 use crate::policy::validate;
 use crate::proxy::Engine;
-use crate::proxy::memory::{Finder, Negative, Subjected};
+use crate::proxy::memory::Negative;
 use crate::proxy::respond::{Verdict, write_age};
 use crate::proxy::visit::{Learnt, Round, Visit};
 use crate::serve;
-use crate::snapshot::Store;
 
 impl Engine {
     /// A page that is known not to be there.
@@ -28,6 +26,9 @@ impl Engine {
                 .negative(&visit.key, class, &|names| visit.select(names), now)
         };
         if let Some(negative) = known(visit.class) {
+            if !accepts_coding(&negative.head.headers, &visit.parts.headers) {
+                return Some(Round::Pass(Reason::Encoding));
+            }
             return Some(negative_answer(visit, &negative, now));
         }
         let other = match visit.class {
@@ -49,12 +50,10 @@ impl Engine {
     /// Passes a visit to a page that could not be stored when it was last tried.
     pub(super) async fn probe(
         &self,
-        store: &Store,
         visit: &Visit,
         (reason, flight): (Reason, FlightKey),
         request: &FillRequest,
     ) -> (Response<Body>, Verdict) {
-        let epoch = store.epoch();
         let (response, verdict) = self.pass_visit(visit, reason).await;
         if verdict.outcome != Outcome::Pass || !validate::is_of_the_page(response.status()) {
             return (response, verdict);
@@ -67,20 +66,7 @@ impl Engine {
             Storable::Snapshot(_) | Storable::Memory(..) => None,
         };
         match not_storable {
-            Some(reason) => {
-                let own = visit.own_line(request);
-                let subject = Subject {
-                    line: visit.key.line(),
-                    own: Some(&own),
-                };
-                let subjected = Subjected {
-                    key: &visit.key,
-                    own: &own,
-                    is_overtaken: &|| store.is_overtaken(epoch, subject),
-                };
-                let found = (reason, self.clock.unix_seconds());
-                self.memory.remember(flight, &subjected, Finder::Probe, found);
-            }
+            Some(reason) => self.memory.tried(flight, (reason, self.clock.unix_seconds())),
             None => self.memory.reopen(flight),
         }
         (response, verdict)

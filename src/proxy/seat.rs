@@ -15,6 +15,8 @@ use crate::pattern::Subject;
 use crate::policy::accept::Class;
 use crate::policy::fill::{FillRequest, FillRules, Purpose, Question, fill_request};
 use crate::policy::reuse::may_serve_stale;
+use crate::policy::store::accepts_coding;
+use crate::policy::validate::asks_for;
 use crate::proxy::Engine;
 use crate::proxy::fill::Fill;
 use crate::proxy::memory::Remembered;
@@ -40,6 +42,7 @@ impl Engine {
             }
             Err(reason) => return Round::Pass(reason),
         };
+        let seen = stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
         // What is stored is the page, and this is not about the page.
         let stale = stale.filter(|_| request.purpose == Purpose::Page);
         let flight = flight_key(&visit.key, &request);
@@ -47,6 +50,14 @@ impl Engine {
             Some(Remembered::Lately(reason)) => return Round::Pass(reason),
             Some(Remembered::LongAgo(reason)) => return Round::Probe(reason, flight, request),
             None => {}
+        }
+        let asked_for = match request.purpose {
+            Purpose::Page => seen.clone().filter(|stored| asks_for(&request, &stored.variant)),
+            Purpose::Missing => None,
+        };
+        // A fill would be a GET, which the visitor has not sent: it may use up what a link is good for.
+        if visit.parts.method == Method::HEAD && asked_for.is_none() {
+            return Round::Pass(Reason::Method);
         }
         if !store.admits_host(&visit.key) {
             return Round::Pass(Reason::Hosts);
@@ -59,8 +70,8 @@ impl Engine {
         let role = match self.flights.join(flight, subject) {
             Joined::Follower(seat) => Role::follower(seat),
             Joined::Leader(lead, seat, handover) => {
-                let seen = stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
-                let over = self.lead(store, visit, (request, flight), seen, (lead, handover));
+                let stored = (seen, asked_for);
+                let over = self.lead(store, visit, (request, flight), stored, (lead, handover));
                 if let Some(round) = over {
                     return round;
                 }
@@ -84,18 +95,19 @@ impl Engine {
         asked.await.unwrap_or(Err(Reason::Key))
     }
 
-    /// Begins the fill, unless there is no need or no room: then the round ends so.
+    /// Begins the fill, unless there is no need or no room: then the round ends so. `seen` is what the lookup
+    /// found to be stale, and `stale` the same if this fill asks for just that.
     fn lead(
         self: &Arc<Self>,
         store: &Arc<Store>,
         visit: &Arc<Visit>,
         (request, flight): (FillRequest, FlightKey),
-        stale: Option<Arc<Snapshot>>,
+        (seen, stale): (Option<Arc<Snapshot>>, Option<Arc<Snapshot>>),
         (lead, handover): (Lead, oneshot::Sender<Handover>),
     ) -> Option<Round> {
         // Between the lookup and now another fill may have ended.
         if self.has_learnt(visit, flight)
-            || store.has_changed(&visit.key, &|names| visit.select(names), stale.as_deref())
+            || store.has_changed(&visit.key, &|names| visit.select(names), seen.as_deref())
         {
             lead.report(Progress::Over(Ending::Again));
             return Some(Round::Again);
@@ -161,10 +173,14 @@ impl Engine {
                             .with_reason(Some(reason));
                         Round::Answer(without_body_for_head(response, &visit.parts.method), verdict)
                     }
+                    Err(_) if visit.asks_once() => self.no_second(visit, reason),
                     Err(_) => Round::Pass(reason),
                 },
                 None => Round::Pass(reason),
             },
+            Progress::Waiting if role.place == Place::Leader && visit.asks_once() => {
+                self.no_second(visit, Reason::Unreachable)
+            }
             Progress::Waiting => Round::Pass(Reason::Unreachable),
         }
     }
@@ -178,16 +194,10 @@ impl Engine {
         growth: Growth,
         was_stale: bool,
     ) -> Round {
-        if head.class.is_some_and(|class| class != visit.class) {
-            // A page that is missing, as the other class of visitors is told of it.
-            learnt.apart = Some(visit.class);
-            learnt.names.clone_from(&head.names);
-            return Round::Again;
-        }
-        if visit.select(&head.names) != head.sent {
-            // The answer is another variant than this client's, which is filled next.
-            learnt.names.clone_from(&head.names);
-            return Round::Again;
+        // Who must not ask again gets what they have brought about, whichever variant it is.
+        let is_theirs = role.place == Place::Leader && visit.asks_once();
+        if !is_theirs && let Some(round) = not_for(visit, learnt, &head) {
+            return round;
         }
         let late = role.place == Place::Late && matches!(growth, Growth::Whole(_) | Growth::Settled(..));
         if late && role.seat.committed().await == Settled::Kept {
@@ -208,6 +218,12 @@ impl Engine {
                 .with_keeping(Keeping::Stored)
         };
         Round::Answer(shared_answer(visit, role.seat, &head, (age, now)), verdict)
+    }
+
+    /// What was asked has gone to the backend, and its answer is lost.
+    fn no_second(&self, visit: &Visit, reason: Reason) -> Round {
+        let (response, verdict) = self.no_answer(reason, &visit.parts.method);
+        Round::Answer(response, verdict)
     }
 
     /// The backend cannot be asked: what is stored answers if it may (RFC 9111 §4.2.4).
@@ -247,6 +263,23 @@ fn ask(
         apart,
     };
     fill_request(&question, rules, key_rules, via)
+}
+
+/// How the round ends if what a fill brings is not for this visit.
+fn not_for(visit: &Visit, learnt: &mut Learnt, head: &FillHead) -> Option<Round> {
+    if head.class.is_some_and(|class| class != visit.class) {
+        // A page that is missing, as the other class of visitors is told of it.
+        learnt.apart = Some(visit.class);
+        learnt.names.clone_from(&head.names);
+        return Some(Round::Again);
+    }
+    if visit.select(&head.names) != head.sent {
+        // The answer is another variant than this client's, which is filled next.
+        learnt.names.clone_from(&head.names);
+        return Some(Round::Again);
+    }
+    let is_readable = accepts_coding(&head.head.headers, &visit.parts.headers);
+    (!is_readable).then_some(Round::Pass(Reason::Encoding))
 }
 
 /// What a fill brings, to one of those who share it.

@@ -8,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Request, Version};
 
-use crate::config::check::{SiteRules, normal_host};
-use crate::headers::list_values;
+use crate::config::check::SiteRules;
+use crate::headers::{list_values, normal_host};
 use crate::outcome::Reason;
 use crate::policy::forward::{Asker, Trust};
 use crate::policy::request::HostStanding;
@@ -164,8 +164,8 @@ fn site(host: &str, scheme: &'static str, rules: &SiteRules) -> (&'static str, S
         return (scheme, normal_host(host, scheme), HostStanding::Ours);
     };
     let public_scheme = if public_scheme == "https" { "https" } else { "http" };
-    let lower = host.to_ascii_lowercase();
-    let is_ours = normal_host(&lower, public_scheme) == *public_host || rules.aliases.contains(&lower);
+    let normal = normal_host(host, public_scheme);
+    let is_ours = normal == *public_host || rules.aliases.contains(&normal);
     let standing = if is_ours {
         HostStanding::Ours
     } else {
@@ -290,6 +290,8 @@ mod tests {
             ("example.com", HostStanding::Ours),
             ("EXAMPLE.com:443", HostStanding::Ours),
             ("www.example.com", HostStanding::Ours),
+            ("WWW.example.com:443", HostStanding::Ours),
+            ("www.example.com:8080", HostStanding::Foreign),
             ("other.com", HostStanding::Foreign),
             ("example.com:8080", HostStanding::Foreign),
         ] {

@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::flight::FlightKey;
 use crate::head::{Generated, VariantKey};
+use crate::headers::strip_listed;
 use crate::key::{Key, KeySource, target_line};
 use crate::language::Languages;
 use crate::outcome::{Forward, Outcome, Reason};
@@ -56,6 +57,12 @@ impl Visit {
     /// GET for HEAD.
     pub(super) fn method(&self) -> &Method {
         lookup_method(&self.parts.method)
+    }
+
+    /// Whether the backend must not be asked twice for it: the method is not safe (RFC 9110 §9.2.1), though
+    /// somebody has named it among those that are stored.
+    pub(super) fn asks_once(&self) -> bool {
+        !self.parts.method.is_safe()
     }
 
     pub(super) fn select(&self, names: &[HeaderName]) -> VariantKey {
@@ -152,7 +159,8 @@ impl Engine {
         let Some(store) = self.store.clone() else {
             return self.pass(request, &target, Reason::Disk).await;
         };
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        strip_listed(&mut parts.headers);
         let body = match key_body(&parts.method, body, self.waits.body).await {
             Ok(body) => body,
             Err(KeyBody::TooLarge(body)) => {
@@ -195,7 +203,7 @@ impl Engine {
                 Round::Again => {}
                 Round::Pass(reason) => return self.pass_visit(visit, reason).await,
                 Round::Probe(reason, flight, request) => {
-                    return self.probe(store, visit, (reason, flight), &request).await;
+                    return self.probe(visit, (reason, flight), &request).await;
                 }
             }
         }
@@ -232,7 +240,7 @@ impl Engine {
                 }
             }
             Lookup::NoVariant(names) => {
-                if !store.has_room(&visit.key) {
+                if !store.has_room(&visit.key, visit.select(&names).id()) {
                     return Round::Pass(Reason::Variants);
                 }
                 learnt.names = names.to_vec();
@@ -248,7 +256,7 @@ impl Engine {
         if stale.is_none() && validate::single_range(&visit.parts.headers).is_some() {
             return Round::Pass(Reason::Range);
         }
-        if !store.may_write() {
+        if !may_write(store).await {
             return Round::Pass(Reason::ReadOnly);
         }
         self.take_seat(store, visit, learnt, stale).await
@@ -316,6 +324,16 @@ impl Engine {
         );
         Ok(response)
     }
+}
+
+/// Whether this process may write; who does not yet asks the disk.
+async fn may_write(store: &Arc<Store>) -> bool {
+    if store.is_writable() {
+        return true;
+    }
+    let store = Arc::clone(store);
+    let asked = tokio::task::spawn_blocking(move || store.may_write());
+    asked.await.unwrap_or(false)
 }
 
 async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {

@@ -10,9 +10,10 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::found::Snapshot;
-use super::index::{KeyEntry, Life, VariantEntry};
+use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
+use super::life::Life;
 use super::read::{Lookup, last_cared};
 use super::usage::blocks;
 
@@ -58,13 +59,13 @@ impl Store {
                 }
             }
         };
+        let body = snapshot.body.as_ref().map_or(0, |body| blocks(body.id.size()));
         let variant = VariantEntry {
             id,
             digest: snapshot.variant.digest(),
             generated,
             sidecar: snapshot.sidecar,
-            blocks: blocks(snapshot.sidecar.size())
-                + snapshot.body.as_ref().map_or(0, |body| blocks(body.id.size())),
+            blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
             is_rendering: true,
         };
         if standing.is_none() {

@@ -25,9 +25,12 @@ const CHOICE: usize = 16_384;
 const PROBATION: usize = 10;
 /// A clock that is ahead of now by more was set back since: what it says is not that a page is in use.
 const CLOCK_SLACK: u32 = 60;
-/// After so many failures a round is given up, and for so many seconds none is begun.
-const FAILURES: usize = 8;
+/// After so many failures with nothing evicted between them a round is given up.
+const FAILURES: usize = 32;
+/// For so many seconds none is begun after one that evicted nothing.
 const PAUSE: u64 = 5;
+/// A key that would not go counts as used until so many seconds from then, so that others have their turn.
+const SPARED: u64 = 30;
 
 /// A key that is to go, if nobody uses it before its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +167,7 @@ struct Round {
     aim: Aim,
     victims: VecDeque<Victim>,
     evicted: usize,
+    /// Since a key last went.
     failures: usize,
     /// Of those that make room.
     _turn: Option<Turn>,
@@ -228,7 +232,7 @@ impl Store {
                 return self.end(round);
             }
         }
-        let before = round.evicted;
+        let before = (round.evicted, round.failures);
         for _ in 0..SLICE {
             let is_enough =
                 || round.aim == Aim::Limits && self.options.bounds.excess(self.used()).is_nothing();
@@ -239,7 +243,11 @@ impl Store {
                 break;
             };
             match self.evict(&victim) {
-                Ok(evicted) => round.evicted += evicted,
+                Ok(0) => {}
+                Ok(evicted) => {
+                    round.evicted += evicted;
+                    round.failures = 0;
+                }
                 Err(error) => {
                     round.failures += 1;
                     self.evict_trouble
@@ -248,18 +256,20 @@ impl Store {
             }
         }
         tracing::debug!(
-            evicted = round.evicted - before,
+            evicted = round.evicted - before.0,
             chosen = round.victims.len(),
             "made room"
         );
-        match round.victims.is_empty() && (round.aim == Aim::Victims || round.evicted == before) {
+        // Who would not go is not chosen again so soon.
+        let is_idle = (round.evicted, round.failures) == before;
+        match round.victims.is_empty() && (round.aim == Aim::Victims || is_idle) {
             true => self.end(round),
             false => self.queue(round),
         }
     }
 
     fn end(self: &Arc<Self>, round: Round) {
-        if round.failures > 0 {
+        if round.failures > 0 && round.evicted == 0 {
             self.evict_failed
                 .store(unix_seconds(system_now()), Ordering::Relaxed);
         }
@@ -305,7 +315,10 @@ impl Store {
             return Ok(0);
         };
         let key = Key::from_text(&*entry.key);
-        self.delete_known(&key, &entry)?;
+        if let Err(error) = self.delete_known(&key, &entry) {
+            entry.life.touch(self.options.clock.unix_seconds() + SPARED);
+            return Err(error);
+        }
         let ledger = self.ledger();
         // Marked since, perhaps, but not stored anew: that takes the stripe.
         self.strike_out(&key.hash);

@@ -7,6 +7,8 @@
 //! follow the map. A lookup takes none.
 
 use std::collections::HashMap;
+#[cfg(feature = "watch")]
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +19,9 @@ use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
+use super::folders::{FolderId, Folders};
+use super::layout::Stem;
+use super::life::Life;
 use super::lock;
 use super::usage::Used;
 
@@ -31,81 +36,9 @@ pub(crate) struct KeyEntry {
     /// The fields that select among the variants, sorted.
     pub(crate) names: Arc<[HeaderName]>,
     pub(crate) variants: Vec<VariantEntry>,
+    /// Where its files are.
+    folder: FolderId,
     pub(crate) life: Life,
-}
-
-/// When a key was stored and last used, in seconds since 1970.
-#[derive(Debug)]
-pub(crate) struct Life {
-    stored: u32,
-    /// Zero: not since it was stored.
-    used: AtomicU32,
-    /// Later keys have greater ones, within a second too.
-    number: u32,
-}
-
-impl Life {
-    /// Stored by us, for somebody who may be the only one.
-    pub(crate) fn stored(now: u64) -> Self {
-        Self {
-            stored: seconds(now),
-            used: AtomicU32::new(0),
-            number: 0,
-        }
-    }
-
-    /// Found on disk. Who asked for it is not known; that somebody keeps it counts for it, until the
-    /// time that its files give.
-    pub(crate) fn found(generated: u64) -> Self {
-        Self {
-            used: AtomicU32::new(seconds(generated)),
-            ..Self::stored(generated)
-        }
-    }
-
-    /// Somebody was answered from it. No lock, and no write but once a second.
-    pub(crate) fn touch(&self, now: u64) {
-        let now = seconds(now);
-        if self.used.load(Ordering::Relaxed) != now {
-            self.used.store(now, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn stored_at(&self) -> u32 {
-        self.stored
-    }
-
-    pub(crate) fn used_at(&self) -> u32 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn number(&self) -> u32 {
-        self.number
-    }
-
-    /// What an entry of the same key was used for counts for the one that replaces it.
-    fn inherit(&mut self, from: &Self) {
-        self.number = from.number;
-        self.raise(from);
-    }
-
-    fn raise(&mut self, other: &Self) {
-        *self.used.get_mut() = self.used_at().max(other.used_at());
-    }
-}
-
-impl Clone for Life {
-    fn clone(&self) -> Self {
-        Self {
-            used: AtomicU32::new(self.used_at()),
-            ..*self
-        }
-    }
-}
-
-/// Until 2106, and never zero.
-fn seconds(unix: u64) -> u32 {
-    u32::try_from(unix).unwrap_or(u32::MAX).max(1)
 }
 
 /// One rendering on disk.
@@ -123,16 +56,20 @@ pub(crate) struct VariantEntry {
 }
 
 impl KeyEntry {
-    /// What the index knows of `key`, if its variants are selected by `names`; else an entry that they
-    /// are yet to be entered in. `own` is the snapshot's own line; `life` is a new entry's.
+    /// What the index knows of `key`, whose variants are selected by `names` from now on: a name more changes
+    /// nothing for those that were made without it. `own` is the snapshot's own line; `life` is a new
+    /// entry's.
     pub(crate) fn of(known: Option<&Self>, key: &Key, names: &[HeaderName], own: &str, life: Life) -> Self {
         match known {
-            Some(entry) if *entry.names == *names => {
+            Some(entry) => {
                 let mut entry = entry.clone();
                 entry.life.raise(&life);
+                if *entry.names != *names {
+                    entry.names = names.into();
+                }
                 entry
             }
-            _ => Self {
+            None => Self {
                 hash: key.hash,
                 key: Arc::from(&*key.text),
                 own: (key.line() != own).then(|| own.into()),
@@ -142,9 +79,22 @@ impl KeyEntry {
                     names => names.into(),
                 },
                 variants: Vec::new(),
+                folder: FolderId::of(Stem::of(key).folder()),
                 life,
             },
         }
+    }
+
+    /// The fields that select among the key's variants, once a sidecar that names `names` was found for `id`:
+    /// the base lists them all, a variant those that were known when it was made.
+    pub(crate) fn names_with(&self, id: Option<VariantId>, names: Vec<HeaderName>) -> Vec<HeaderName> {
+        if id.is_none() {
+            return names;
+        }
+        if self.variant(None).is_some() {
+            return self.names.to_vec();
+        }
+        sorted(self.names.iter().cloned().chain(names))
     }
 
     pub(crate) fn subject(&self) -> Subject<'_> {
@@ -182,6 +132,14 @@ impl KeyEntry {
             .count()
     }
 
+    /// How many renderings there are beside the one without any of the fields.
+    pub(crate) fn with_fields(&self) -> usize {
+        self.variants
+            .iter()
+            .filter(|variant| variant.is_rendering && variant.id.is_some())
+            .count()
+    }
+
     pub(crate) fn used(&self) -> Used {
         Used {
             renderings: self.renderings() as u64,
@@ -199,17 +157,45 @@ impl KeyEntry {
     }
 }
 
+/// Names in their one order.
+pub(crate) fn sorted(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = names.into_iter().collect();
+    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
+}
+
 /// The map.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     keys: papaya::HashMap<u64, Arc<KeyEntry>>,
-    /// How many keys each host has. Held during every change of the map, so that what follows it stays
-    /// true to it.
-    hosts: Mutex<HashMap<Box<str>, u32>>,
+    /// Held during every change of the map, so that what follows it stays true to it.
+    places: Mutex<Places>,
     renderings: AtomicU64,
     blocks: AtomicU64,
     /// Of the last key that was new.
     number: AtomicU32,
+}
+
+/// Where the keys are.
+#[derive(Debug, Default)]
+struct Places {
+    /// How many keys each host has.
+    hosts: HashMap<Box<str>, u32>,
+    folders: Folders,
+}
+
+impl Places {
+    fn enter(&mut self, entry: &KeyEntry) {
+        hold(&mut self.hosts, entry.host());
+        let path = || Stem::of(&Key::from_text(&*entry.key)).folder().to_owned();
+        self.folders.hold(entry.folder, path);
+    }
+
+    fn leave(&mut self, entry: &KeyEntry) {
+        release(&mut self.hosts, entry.host());
+        self.folders.release(entry.folder);
+    }
 }
 
 impl Index {
@@ -224,7 +210,7 @@ impl Index {
     }
 
     pub(crate) fn insert(&self, mut entry: KeyEntry) {
-        let mut hosts = lock(&self.hosts);
+        let mut places = lock(&self.places);
         let keys = self.keys.pin();
         let short = entry.hash.short();
         let old = keys.get(&short);
@@ -233,10 +219,12 @@ impl Index {
             _ => entry.life.number = self.number.fetch_add(1, Ordering::Relaxed) + 1,
         }
         match old {
-            Some(old) if old.host() == entry.host() => {}
+            Some(old) if old.hash == entry.hash => {}
             _ => {
-                release(&mut hosts, old.and_then(|old| old.host()));
-                hold(&mut hosts, entry.host());
+                places.enter(&entry);
+                if let Some(old) = old {
+                    places.leave(old);
+                }
             }
         }
         let (before, after) = (old.map(|old| old.used()), entry.used());
@@ -245,9 +233,9 @@ impl Index {
     }
 
     pub(crate) fn remove(&self, short: u64) {
-        let mut hosts = lock(&self.hosts);
+        let mut places = lock(&self.places);
         if let Some(old) = self.keys.pin().remove(&short) {
-            release(&mut hosts, old.host());
+            places.leave(old);
             self.count(Used::default(), old.used());
         }
     }
@@ -268,19 +256,36 @@ impl Index {
         }
     }
 
+    /// How many folders the keys are in.
+    pub(crate) fn folders(&self) -> usize {
+        lock(&self.places).folders.count()
+    }
+
+    /// The keys in these folders and below them.
+    #[cfg(feature = "watch")]
+    pub(crate) fn below(&self, folders: &HashSet<FolderId>) -> Vec<Arc<KeyEntry>> {
+        let folders = lock(&self.places).folders.below(folders);
+        if folders.is_empty() {
+            return Vec::new();
+        }
+        let keys = self.keys.pin();
+        let is_in = |entry: &&Arc<KeyEntry>| folders.contains(&entry.folder);
+        keys.values().filter(is_in).cloned().collect()
+    }
+
     /// Whether pages of `host` may be stored, where those of `most` hosts may.
     pub(crate) fn has_host_room(&self, host: &str, most: usize) -> bool {
-        let hosts = lock(&self.hosts);
+        let hosts = &lock(&self.places).hosts;
         hosts.contains_key(host) || hosts.len() < most
     }
 
     /// Keeps a place for `host` until its key is in.
     pub(crate) fn hold_host(&self, host: &str, most: usize) -> Option<HostHold<'_>> {
-        let mut hosts = lock(&self.hosts);
+        let hosts = &mut lock(&self.places).hosts;
         if !hosts.contains_key(host) && hosts.len() >= most {
             return None;
         }
-        hold(&mut hosts, Some(host));
+        hold(hosts, Some(host));
         Some(HostHold {
             index: self,
             host: host.into(),
@@ -319,7 +324,7 @@ pub(crate) struct HostHold<'a> {
 
 impl Drop for HostHold<'_> {
     fn drop(&mut self) {
-        release(&mut lock(&self.index.hosts), Some(&self.host));
+        release(&mut lock(&self.index.places).hosts, Some(&self.host));
     }
 }
 

@@ -5,7 +5,7 @@
 //! A fill notes the number at its start; its commit is refused if a later invalidation matches its key.
 //! After a crash the log is read again, and what it says falls on files older than it.
 //!
-//! Three locks, taken in this order, and what each is for:
+//! Three locks, taken in this order (`gate`), and what each is for:
 //!
 //! - *the gate*, shared by commits from their look at the ledger until their sidecar stands in directory
 //!   and index, and alone for whoever takes a number. So a commit is either wholly before a number, where
@@ -21,18 +21,20 @@
 //!
 //! The log is emptied under its own lock, after the ledger has been asked, under that lock, whether
 //! anything is outstanding. A doom is entered before its line is written: so either it is seen, or its line
-//! comes after the log was emptied.
+//! comes after the log was emptied. The same holds when the log is written anew with what is outstanding.
+//!
+//! A replay of the log begins a *round*. A scan settles what stands only if it began in the last one and
+//! nothing failed in it. Visitors' marks have a memory of their own (`marks`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::fsops::FileId;
 use crate::pattern::{KeyPattern, Subject};
 
 use super::log::Line;
-use super::{Store, lock};
+use super::marks::Marks;
 
 /// What an invalidation does with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +44,27 @@ pub(crate) enum Fate {
     Stale,
 }
 
+/// Whose an invalidation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Owner,
+    /// Somebody who posted: he is not believed to know the paths of the site.
+    Visitor,
+}
+
 /// An invalidation whose files may still be there.
 #[derive(Debug, Clone)]
 struct Doom {
+    /// Of the first of those that it stands for; 0 is a process's before this one.
     number: u64,
     patterns: Arc<[KeyPattern]>,
     fate: Fate,
     at: SystemTime,
-    work: Work,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    Pending,
-    Done,
+    origin: Origin,
+    /// How many have yet to remove the files that they found.
+    pending: u64,
+    /// The first round whose scan settles it.
+    round: u64,
 }
 
 /// An invalidation as it is remembered.
@@ -74,21 +83,36 @@ pub(crate) enum Scan {
     Done,
 }
 
+/// What an invalidation is known by until it is done.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    number: u64,
+    /// What is logged.
+    pub(crate) patterns: Arc<[KeyPattern]>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     /// Of the latest invalidation.
-    number: u64,
+    pub(super) number: u64,
     /// The latest invalidations, for the check at commit, and for files that turn up late.
     recent: VecDeque<Past>,
     /// The last number that `recent` had no room for.
     forgotten: u64,
+    marks: Marks,
     dooms: Vec<Doom>,
     scan: Scan,
+    /// How often the log was read.
+    round: u64,
+    /// The last round whose dooms a scan has carried out, all of them.
+    carried_out: u64,
 }
 
 /// How many invalidations a fill may miss before it counts as overtaken unseen.
 const RECENT: usize = 1024;
+/// How many paths visitors may mark before the directory has been read through; then all are marked.
+const MARKED: usize = 1024;
 
 impl Ledger {
     /// With what a process before this one left in the log.
@@ -97,36 +121,101 @@ impl Ledger {
             number: 0,
             recent: VecDeque::new(),
             forgotten: 0,
+            marks: Marks::new(),
             dooms: Vec::new(),
             scan: Scan::Running,
+            round: 0,
+            carried_out: 0,
         };
         ledger.replay(left);
         ledger
     }
 
-    /// What the log says stands until the next scan is done.
+    /// What the log says stands until a scan that begins after this is done.
     pub(crate) fn replay(&mut self, left: Vec<Line>) {
-        self.dooms.extend(left.into_iter().map(|line| Doom {
-            number: 0,
-            patterns: Arc::from([line.pattern]),
-            fate: line.fate,
-            at: line.at,
-            work: Work::Done,
-        }));
+        self.round += 1;
         self.scan = Scan::Running;
+        for line in left {
+            self.stand(Doom {
+                number: 0,
+                patterns: Arc::from([line.pattern]),
+                fate: line.fate,
+                at: line.at,
+                origin: Origin::Owner,
+                pending: 0,
+                round: self.round,
+            });
+        }
     }
 
-    /// Takes an invalidation, which stands from here on; its number.
-    pub(crate) fn enter(&mut self, patterns: &Arc<[KeyPattern]>, fate: Fate, now: SystemTime) -> u64 {
-        self.remember(Arc::clone(patterns), Some((fate, now)));
-        self.dooms.push(Doom {
+    /// Takes an invalidation, which stands from here on.
+    pub(crate) fn enter(
+        &mut self,
+        patterns: &Arc<[KeyPattern]>,
+        fate: Fate,
+        now: SystemTime,
+        origin: Origin,
+    ) -> Standing {
+        match origin {
+            Origin::Owner => self.remember(Arc::clone(patterns), Some((fate, now))),
+            Origin::Visitor => self.note_mark(patterns, now),
+        }
+        let marked = |doom: &&Doom| doom.origin == Origin::Visitor;
+        let is_one_too_many = origin == Origin::Visitor
+            && self.dooms.iter().filter(marked).count() >= MARKED
+            && !self.dooms.iter().any(|doom| doom.patterns == *patterns);
+        let patterns = match is_one_too_many {
+            true => [KeyPattern::All].into(),
+            false => Arc::clone(patterns),
+        };
+        let number = self.stand(Doom {
             number: self.number,
-            patterns: Arc::clone(patterns),
+            patterns: Arc::clone(&patterns),
             fate,
             at: now,
-            work: Work::Pending,
+            origin,
+            pending: 1,
+            round: self.round,
         });
-        self.number
+        Standing { number, patterns }
+    }
+
+    /// The same again is one; the number under which it stands.
+    fn stand(&mut self, new: Doom) -> u64 {
+        let known = self
+            .dooms
+            .iter_mut()
+            .find(|doom| doom.fate == new.fate && doom.patterns == new.patterns);
+        let Some(doom) = known else {
+            let number = new.number;
+            self.dooms.push(new);
+            return number;
+        };
+        if doom.number == 0 {
+            doom.number = new.number;
+        }
+        doom.at = doom.at.max(new.at);
+        doom.pending += new.pending;
+        doom.round = doom.round.max(new.round);
+        doom.number
+    }
+
+    /// A file that it matches says that it was changed at `at`: the clock was set back, or the file
+    /// server's is ahead.
+    pub(crate) fn stretch(&mut self, standing: &Standing, at: SystemTime) {
+        for doom in self
+            .dooms
+            .iter_mut()
+            .filter(|doom| doom.number == standing.number)
+        {
+            doom.at = doom.at.max(at);
+        }
+    }
+
+    /// A visitor's mark, for fills under way and for files that the index does not know.
+    pub(crate) fn note_mark(&mut self, patterns: &[KeyPattern], now: SystemTime) {
+        self.number += 1;
+        self.marks.note(patterns, self.number, now);
     }
 
     /// Counts as an invalidation of one key without files to remove: another program removed them.
@@ -136,10 +225,13 @@ impl Ledger {
 
     fn remember(&mut self, patterns: Arc<[KeyPattern]>, meant: Option<(Fate, SystemTime)>) {
         self.number += 1;
-        // The same again takes the place of the one before, so that many posts to one path do not push
-        // everything else out. One that deletes is not replaced by one that marks.
-        self.recent
-            .retain(|past| past.patterns != patterns || matches!(past.meant, Some((Fate::Delete, _))));
+        // The same again takes the place of the one before. What only other programs did replaces nothing
+        // that stands, nor does what marks replace what deletes.
+        self.recent.retain(|past| {
+            past.patterns != patterns
+                || matches!(past.meant, Some((Fate::Delete, _)))
+                || (past.meant.is_some() && meant.is_none())
+        });
         self.recent.push_back(Past {
             number: self.number,
             patterns,
@@ -155,6 +247,7 @@ impl Ledger {
     /// Whether an invalidation later than `epoch` matches.
     pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
         epoch < self.forgotten
+            || self.marks.last(subject).is_some_and(|(number, _)| number > epoch)
             || self
                 .recent
                 .iter()
@@ -163,94 +256,122 @@ impl Ledger {
                 .any(|past| past.patterns.iter().any(|pattern| pattern.is_match(subject)))
     }
 
-    /// What stands against a file that the index does not know.
+    /// What stands against a file that the index does not know. Where the files of an invalidation are
+    /// still to be removed, whatever the file's time: what was committed after it the index knows.
     pub(crate) fn fate(&self, subject: Subject<'_>, sidecar: &FileId) -> Option<Fate> {
+        let pending = self
+            .dooms
+            .iter()
+            .filter(|doom| doom.pending > 0 && doom.is_match(subject));
+        worst(
+            pending
+                .map(|doom| doom.fate)
+                .chain(self.fate_by_time(subject, sidecar)),
+        )
+    }
+
+    /// What stands against a file by its time alone.
+    pub(crate) fn fate_by_time(&self, subject: Subject<'_>, sidecar: &FileId) -> Option<Fate> {
         // A file that was put there just before an invalidation may be found only after it.
         let late = self.recent.iter().filter_map(|past| {
             let (fate, at) = past.meant?;
             Some((fate, at, &past.patterns))
         });
         let dooms = self.dooms.iter().map(|doom| (doom.fate, doom.at, &doom.patterns));
-        dooms
-            .chain(late)
-            .filter(|(_, at, patterns)| {
-                sidecar.changed_at() <= *at && patterns.iter().any(|pattern| pattern.is_match(subject))
-            })
-            .map(|(fate, ..)| fate)
-            .reduce(|a, b| if a == Fate::Delete { a } else { b })
+        let changed = sidecar.changed_at();
+        let standing = dooms.chain(late).filter(|(_, at, patterns)| {
+            changed <= *at && patterns.iter().any(|pattern| pattern.is_match(subject))
+        });
+        let mark = self.marks.last(subject).filter(|(_, at)| changed <= *at);
+        worst(standing.map(|(fate, ..)| fate).chain(mark.map(|_| Fate::Stale)))
     }
 
-    /// The files of invalidation `number` are gone.
-    pub(crate) fn finish(&mut self, number: u64) {
-        for doom in &mut self.dooms {
-            if doom.number == number {
-                doom.work = Work::Done;
-            }
+    /// The files of an invalidation are gone.
+    pub(crate) fn finish(&mut self, standing: &Standing) {
+        for doom in self
+            .dooms
+            .iter_mut()
+            .filter(|doom| doom.number == standing.number)
+        {
+            doom.pending = doom.pending.saturating_sub(1);
         }
         self.settle();
     }
 
-    /// The directory has been read through by its writer, who has carried out what the log says.
-    pub(crate) fn scan_done(&mut self) {
-        self.scan = Scan::Done;
+    /// The files of an invalidation are another process's to remove, which has the log; or this one's
+    /// again, when it has read that.
+    pub(crate) fn give_up(&mut self, standing: &Standing) {
+        for doom in self
+            .dooms
+            .iter_mut()
+            .filter(|doom| doom.number == standing.number)
+        {
+            doom.pending = doom.pending.saturating_sub(1);
+            doom.round = self.round + 1;
+        }
+    }
+
+    /// What a scan that begins now carries out.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// The directory has been read through by its writer, who has carried out, without a failure, what
+    /// the log said when the scan began.
+    pub(crate) fn carried_out(&mut self, round: u64) {
+        self.carried_out = self.carried_out.max(round);
+        self.reading_done(round);
         self.settle();
     }
 
-    /// The directory has been read through by a reader: the log is the writer's.
-    pub(crate) fn reading_done(&mut self) {
-        self.scan = Scan::Done;
+    /// The directory has been read through as far as it can be: what stands goes on standing.
+    pub(crate) fn reading_done(&mut self, round: u64) {
+        if round == self.round {
+            self.scan = Scan::Done;
+        }
     }
 
     pub(crate) fn scan(&self) -> Scan {
         self.scan
     }
 
+    /// Whether the index knows all that is there.
+    pub(crate) fn is_carried_out(&self) -> bool {
+        self.carried_out == self.round
+    }
+
     fn settle(&mut self) {
-        if self.scan == Scan::Done {
-            self.dooms.retain(|doom| doom.work == Work::Pending);
-        }
+        let carried_out = self.carried_out;
+        self.dooms
+            .retain(|doom| doom.pending > 0 || doom.round > carried_out);
     }
 
     /// Whether nothing that the log says is still to be done.
-    fn is_settled(&self) -> bool {
-        self.scan == Scan::Done && self.dooms.is_empty()
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_carried_out() && self.dooms.is_empty()
+    }
+
+    /// What a log has to say.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let lines = self.dooms.iter().flat_map(|doom| {
+            doom.patterns.iter().map(|pattern| Line {
+                at: doom.at,
+                fate: doom.fate,
+                pattern: pattern.clone(),
+            })
+        });
+        lines.collect()
     }
 }
 
-impl Store {
-    /// The number that a fill notes at its start; see [`Candidate::epoch`](super::Candidate::epoch).
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+impl Doom {
+    fn is_match(&self, subject: Subject<'_>) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is_match(subject))
     }
+}
 
-    /// Whether an invalidation later than `epoch` matches.
-    pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
-        self.ledger().is_overtaken(epoch, subject)
-    }
-
-    /// Takes a number for an invalidation: `enter` has the ledger while no commit is under way.
-    pub(super) fn take_number<T>(&self, enter: impl FnOnce(&mut Ledger) -> T) -> T {
-        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let mut ledger = self.ledger();
-        let taken = enter(&mut ledger);
-        self.epoch.store(ledger.number, Ordering::Release);
-        taken
-    }
-
-    /// Held, no invalidation takes a number.
-    pub(super) fn admission(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The ledger learns of something that is done; the log is emptied if that was the last.
-    pub(super) fn settle(&self, done: impl FnOnce(&mut Ledger)) {
-        done(&mut self.ledger());
-        let mut log = lock(&self.log);
-        let is_settled = self.ledger().is_settled();
-        if is_settled {
-            log.empty(&self.fs);
-        }
-    }
+fn worst(fates: impl Iterator<Item = Fate>) -> Option<Fate> {
+    fates.reduce(|a, b| if a == Fate::Delete { a } else { b })
 }
 
 #[cfg(test)]
@@ -270,10 +391,20 @@ mod tests {
     #[test]
     fn a_fill_is_overtaken_by_a_later_match_only() {
         let mut ledger = Ledger::after(Vec::new());
-        ledger.enter(&patterns("/a"), Fate::Delete, SystemTime::UNIX_EPOCH);
+        ledger.enter(
+            &patterns("/a"),
+            Fate::Delete,
+            SystemTime::UNIX_EPOCH,
+            Origin::Owner,
+        );
         let epoch = ledger.number;
         assert!(!ledger.is_overtaken(epoch, subject("GET:/a")));
-        ledger.enter(&patterns("/b"), Fate::Delete, SystemTime::UNIX_EPOCH);
+        ledger.enter(
+            &patterns("/b"),
+            Fate::Delete,
+            SystemTime::UNIX_EPOCH,
+            Origin::Owner,
+        );
         assert!(!ledger.is_overtaken(epoch, subject("GET:/a")));
         assert!(ledger.is_overtaken(epoch, subject("GET:/b?x=1")));
         for _ in 0..=RECENT {
@@ -310,16 +441,94 @@ mod tests {
         assert_eq!(ledger.fate(subject("GET:/ab"), &file), Some(Fate::Delete));
         assert_eq!(ledger.fate(subject("GET:/b"), &file), None);
         assert!(!ledger.is_settled(), "the scan has yet to carry it out");
-        ledger.scan_done();
+        ledger.carried_out(ledger.round());
         assert_eq!(ledger.fate(subject("GET:/ab"), &file), None);
         assert!(ledger.is_settled());
-        let number = ledger.enter(&patterns("/c"), Fate::Delete, far);
+        let number = ledger.enter(&patterns("/c"), Fate::Delete, far, Origin::Owner);
         assert!(!ledger.is_settled(), "its files are there");
-        ledger.finish(number);
+        ledger.finish(&number);
         let late = ledger.fate(subject("GET:/c"), &file);
         assert_eq!(late, Some(Fate::Delete), "a file that turns up late");
         assert!(ledger.is_settled());
         log.empty(&fs);
         assert_eq!(fs.stat(&path).unwrap().size(), 0);
+    }
+
+    #[test]
+    fn only_a_scan_that_began_after_the_last_replay_settles() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        let file = Fs::default().stat(&path).unwrap();
+        let line = || Line {
+            at: crate::clock::from_unix_seconds(1 << 33),
+            fate: Fate::Delete,
+            pattern: KeyPattern::All,
+        };
+        let mut ledger = Ledger::after(Vec::new());
+        let first = ledger.round();
+        ledger.replay(vec![line(), line()]);
+        assert_eq!(ledger.lines().len(), 1, "the same again is one");
+        ledger.carried_out(first);
+        assert_eq!(ledger.scan(), Scan::Running);
+        assert_eq!(ledger.fate(subject("GET:/a"), &file), Some(Fate::Delete));
+        ledger.carried_out(ledger.round());
+        assert_eq!(ledger.fate(subject("GET:/a"), &file), None);
+    }
+
+    #[test]
+    fn a_pending_invalidation_stands_against_a_file_from_the_future_and_a_given_up_one_by_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        let file = Fs::default().stat(&path).unwrap();
+        let long_ago = crate::clock::from_unix_seconds(1);
+        let mut ledger = Ledger::after(Vec::new());
+        ledger.carried_out(ledger.round());
+        let done = ledger.enter(&patterns("/a"), Fate::Delete, long_ago, Origin::Owner);
+        let lost = ledger.enter(&patterns("/b"), Fate::Delete, long_ago, Origin::Owner);
+        assert_eq!(ledger.fate(subject("GET:/a"), &file), Some(Fate::Delete));
+        ledger.finish(&done);
+        assert_eq!(ledger.fate(subject("GET:/a"), &file), None);
+        ledger.give_up(&lost);
+        assert_eq!(ledger.fate(subject("GET:/b"), &file), None);
+        assert!(!ledger.is_settled(), "not by this process");
+        ledger.replay(Vec::new());
+        ledger.carried_out(ledger.round());
+        assert!(ledger.is_settled());
+    }
+
+    #[test]
+    fn visitors_push_nothing_out_and_their_marks_stay_bounded() {
+        let now = SystemTime::now();
+        let mut ledger = Ledger::after(Vec::new());
+        ledger.enter(&patterns("/a"), Fate::Delete, now, Origin::Owner);
+        let epoch = ledger.number;
+        for number in 0..=2 * RECENT {
+            ledger.note_mark(&patterns(&format!("/made/up/{number}")), now);
+        }
+        assert_eq!(ledger.forgotten, 0);
+        assert!(ledger.is_overtaken(epoch, subject("GET:/made/up/7?q")));
+        assert!(ledger.is_overtaken(0, subject("GET:/a")));
+        for number in 0..=2 * MARKED {
+            let path = patterns(&format!("/made/up/{number}"));
+            ledger.enter(&path, Fate::Stale, now, Origin::Visitor);
+            ledger.enter(&path, Fate::Stale, now, Origin::Visitor);
+        }
+        assert!(ledger.dooms.len() <= MARKED + 2, "{}", ledger.dooms.len());
+        assert_eq!(ledger.forgotten, 0);
+    }
+
+    #[test]
+    fn a_visitors_mark_stands_against_a_file_that_the_index_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        let file = Fs::default().stat(&path).unwrap();
+        let far = crate::clock::from_unix_seconds(1 << 33);
+        let mut ledger = Ledger::after(Vec::new());
+        ledger.note_mark(&patterns("/a"), far);
+        ledger.note_mark(&patterns("/a"), SystemTime::UNIX_EPOCH);
+        assert_eq!(ledger.fate(subject("GET:/a?q"), &file), Some(Fate::Stale));
     }
 }

@@ -5,7 +5,7 @@
 //! takes as long as the disk likes.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::fsops::{File, Fs};
@@ -28,9 +28,14 @@ pub(crate) struct Log {
     file: Option<File>,
     /// Nothing has been written since it was emptied.
     is_empty: bool,
+    /// What there is in it.
+    bytes: u64,
+    /// At which size it is written anew.
+    large: u64,
 }
 
 const MAX_BYTES: u64 = 16 << 20;
+const LARGE_BYTES: u64 = 1 << 20;
 
 impl Log {
     pub(crate) fn at(path: PathBuf) -> Self {
@@ -38,6 +43,8 @@ impl Log {
             path,
             file: None,
             is_empty: false,
+            bytes: 0,
+            large: LARGE_BYTES,
         }
     }
 
@@ -74,11 +81,11 @@ impl Log {
             .map(|pattern| line_of(at, fate, pattern))
             .collect();
         self.is_empty = false;
-        // Somebody may have deleted the directory, and what is written to a deleted file is lost.
-        let mut file = match self.file.take() {
-            Some(file) if fs.stat(&self.path).is_ok() => file,
-            _ => {
+        let mut file = match self.opened(fs) {
+            Some(file) => file,
+            None => {
                 let mut file = fs.open_append(&self.path)?;
+                self.bytes = fs.stat(&self.path).map_or(0, |file| file.size());
                 // A line that a crash cut must not swallow ours.
                 fs.write(&mut file, &self.path, b"\n")?;
                 file
@@ -86,8 +93,45 @@ impl Log {
         };
         fs.write(&mut file, &self.path, text.as_bytes())?;
         fs.sync_file(&file, &self.path)?;
+        self.bytes += text.len() as u64;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// The file, if it still is the one that is there: somebody may have deleted the directory, and what
+    /// is written to a deleted file is lost.
+    fn opened(&mut self, fs: &Fs) -> Option<File> {
+        let file = self.file.take()?;
+        fs.is_in_place(&file, &self.path).unwrap_or(false).then_some(file)
+    }
+
+    /// Whether it says the same too often.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes >= self.large
+    }
+
+    /// Writes it anew with what is outstanding. The old one stays if that fails.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn rewrite(&mut self, fs: &Fs, tmp: &Path, lines: &[Line]) -> io::Result<()> {
+        // Not tried again at every line.
+        self.large = self.bytes + LARGE_BYTES;
+        let text: String = lines
+            .iter()
+            .map(|line| line_of(line.at, line.fate, &line.pattern))
+            .collect();
+        let mut file = fs.temporary(tmp)?;
+        fs.write(file.as_file_mut(), &self.path, text.as_bytes())?;
+        fs.sync_file(file.as_file(), &self.path)?;
+        fs.persist(file, &self.path)?;
+        self.file = None;
+        self.bytes = text.len() as u64;
+        self.large = self.bytes + LARGE_BYTES;
+        match self.path.parent() {
+            Some(folder) => fs.sync_dir(folder),
+            None => Ok(()),
+        }
     }
 
     /// Nothing is outstanding. A log that stays is only read once more at the next start, against files
@@ -96,7 +140,7 @@ impl Log {
         if self.is_empty {
             return;
         }
-        let file = match self.file.take() {
+        let file = match self.opened(fs) {
             Some(file) => Ok(file),
             None => fs.open_append(&self.path),
         };
@@ -105,6 +149,8 @@ impl Log {
         {
             self.file = Some(file);
             self.is_empty = true;
+            self.bytes = 0;
+            self.large = LARGE_BYTES;
         }
     }
 }
@@ -163,5 +209,34 @@ mod tests {
         }
         let line = line_of(UNIX_EPOCH, Fate::Delete, &KeyPattern::parse("/a*").unwrap());
         assert_eq!(line, "0 delete /a*\n");
+    }
+
+    #[test]
+    fn a_large_log_is_written_anew_and_one_in_another_file_is_not_written_to_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let fs = Fs::default();
+        let mut log = Log::at(path.clone());
+        let long = [KeyPattern::path_itself(&format!("/{}", "x".repeat(200_000)))];
+        let mut appended = 0;
+        while !log.is_large() {
+            log.append(&fs, &long, Fate::Stale, UNIX_EPOCH).unwrap();
+            appended += 1;
+        }
+        assert!(appended > 5);
+        let outstanding = [Line {
+            at: UNIX_EPOCH,
+            fate: Fate::Delete,
+            pattern: KeyPattern::All,
+        }];
+        log.rewrite(&fs, dir.path(), &outstanding).unwrap();
+        assert!(!log.is_large());
+        log.append(&fs, &long, Fate::Stale, UNIX_EPOCH).unwrap();
+        assert_eq!(log.read(&fs, UNIX_EPOCH).len(), 2);
+
+        std::fs::rename(&path, dir.path().join("away")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        log.append(&fs, &long, Fate::Stale, UNIX_EPOCH).unwrap();
+        assert_eq!(log.read(&fs, UNIX_EPOCH).len(), 1, "in the file that is there");
     }
 }

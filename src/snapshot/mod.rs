@@ -6,25 +6,31 @@
 //! on blocking threads.
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
-//! files, `read` looks up and checks, `ledger` orders invalidations against fills, `log` keeps them over a crash,
+//! files, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `hosts` bounds whose pages there are.
+//! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
 mod evict;
+mod folders;
 mod found;
+mod gate;
 mod hosts;
 mod index;
 mod layout;
 mod ledger;
+mod life;
 mod lock;
 mod log;
+mod marks;
 mod open;
 mod pair;
 mod read;
 mod reconcile;
+mod recover;
 mod remove;
+mod scan;
 pub(crate) mod sidecar;
 mod usage;
 mod write;

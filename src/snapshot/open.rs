@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-#[cfg(feature = "watch")]
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
+#[cfg(feature = "watch")]
+use std::sync::{OnceLock, atomic::Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
@@ -19,12 +20,17 @@ use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
 use super::log::Log;
+use super::scan::Looked;
 use super::sidecar::FORMAT;
 use super::{PARSED, Store, StoreOptions, lock};
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 /// The stores of this process, by directory: proxies on one directory share one.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Store>)>> = Mutex::new(Vec::new());
+
+/// After how long a scan that failed is repeated: at first, and at most.
+const AGAIN: Duration = Duration::from_secs(10);
+const AT_LAST: Duration = Duration::from_secs(600);
 
 const GITIGNORE: &str = "# What a cache needs while it runs; nothing in it is worth keeping.\n.phantom/\n";
 const GITATTRIBUTES: &str =
@@ -174,7 +180,8 @@ impl Store {
         self.ledger().replay(left);
         for entry in self.index.all() {
             let ledger = self.ledger();
-            let is_doomed = |variant: &VariantEntry| ledger.fate(entry.subject(), &variant.sidecar).is_some();
+            let is_doomed =
+                |variant: &VariantEntry| ledger.fate_by_time(entry.subject(), &variant.sidecar).is_some();
             if entry.variants.iter().any(is_doomed) {
                 self.index.remove(entry.hash.short());
             }
@@ -183,16 +190,35 @@ impl Store {
         self.lock.hold(file);
         tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
-        self.run_later(move || store.scan_at_start());
+        self.run_later(move || {
+            if store.scan_at_start() == Looked::Failed {
+                store.spawn_scans(AGAIN);
+            }
+        });
     }
 
-    /// Watches before it scans, so that no change falls between the two.
     fn spawn_scan(self: &Arc<Self>) {
+        self.spawn_scans(Duration::ZERO);
+    }
+
+    /// Scans after `pause`, and, as long as the disk does not let it be read through, again and again.
+    fn spawn_scans(self: &Arc<Self>, mut pause: Duration) {
         let store = Arc::downgrade(self);
         let spawned = thread::Builder::new().name("phantom-scan".into()).spawn(move || {
-            if let Some(store) = store.upgrade() {
-                store.watch();
-                store.scan_at_start();
+            loop {
+                thread::sleep(pause);
+                let Some(store) = store.upgrade() else {
+                    return;
+                };
+                // Watches before it scans, so that no change falls between the two.
+                if pause == Duration::ZERO {
+                    store.watch();
+                }
+                if store.scan_at_start() == Looked::Whole {
+                    return;
+                }
+                pause = (pause * 2).clamp(AGAIN, AT_LAST);
+                tracing::warn!(dir = %store.root.display(), again_in = ?pause, "the snapshot directory could not be read through; what was invalidated before the start stays in force");
             }
         });
         if let Err(error) = spawned {

@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 
 use crate::clock::from_unix_seconds;
 use crate::config::Durability;
-use crate::fsops::{File, FileId};
+use crate::fsops::{EntryKind, File, FileId};
 use crate::head::{Seal, SealedBody, Sidecar, VariantId};
 
 use super::layout::{PRIVATE, Stem, parse_file_name};
@@ -98,7 +98,7 @@ impl Store {
         // the commit knows that there may be another.
         if let Some(old_body) = old_body.filter(|old| Some(old) != new_body.as_ref()) {
             self.displace_foreign(stem, id, &old_body, old)?;
-            self.fs.remove_file(&old_body)?;
+            self.remove_or_displace((stem, id), &old_body)?;
         }
         if let Some((from, to)) = pending {
             // A failure here is finished by the next reader.
@@ -124,14 +124,16 @@ impl Store {
         for body in bodies {
             // A younger one may be a hand edit.
             if self.fs.stat(&body.path)?.modified_at() <= sidecar.changed_at() {
-                self.fs.remove_file(&body.path)?;
+                self.remove_or_displace((stem, id), &body.path)?;
             }
         }
+        let place = folder.join(&*sealed.file);
+        self.displace_folder((stem, id), &place)?;
         let pending = self.root.join(stem.pending(id, &sealed.seal));
-        self.fs.rename(&pending, &folder.join(&*sealed.file))
+        self.fs.rename(&pending, &place)
     }
 
-    /// A body that another program wrote is moved aside before ours replaces it.
+    /// A body that another program wrote is moved aside before ours replaces it, and so is what is no file.
     pub(super) fn displace_foreign(
         &self,
         stem: &Stem,
@@ -142,6 +144,9 @@ impl Store {
         let (mut file, found) = match self.fs.open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return self.displace_odd((stem, id), path);
+            }
             Err(error) => return Err(error),
         };
         let seal = Seal(self.fs.hash(&mut file, path)?.0);
@@ -168,6 +173,42 @@ impl Store {
         Ok(())
     }
 
+    /// Removes a file; a folder in its place is moved aside.
+    pub(super) fn remove_or_displace(
+        &self,
+        rendering: (&Stem, Option<VariantId>),
+        path: &Path,
+    ) -> io::Result<()> {
+        match self.fs.remove_file(path) {
+            Err(_) if self.fs.is_folder(path) => self.displace_odd(rendering, path),
+            result => result,
+        }
+    }
+
+    fn displace_folder(&self, rendering: (&Stem, Option<VariantId>), path: &Path) -> io::Result<()> {
+        match self.fs.is_folder(path) {
+            true => self.displace_odd(rendering, path),
+            false => Ok(()),
+        }
+    }
+
+    /// Moves aside what is no regular file, whatever it is: it is neither opened nor followed, and nothing
+    /// else could be stored or deleted under its name.
+    fn displace_odd(&self, (stem, id): (&Stem, Option<VariantId>), path: &Path) -> io::Result<()> {
+        let state = self.fs.stat(path)?;
+        let aside = self
+            .root
+            .join(stem.displaced(id, &Seal::of(format!("{state:?}").as_bytes())));
+        self.bound_displaced(0)?;
+        self.fs.rename(path, &aside)?;
+        tracing::warn!(
+            path = %path.display(),
+            moved_to = %aside.display(),
+            "what stood in a snapshot's place was no file; it is kept aside"
+        );
+        Ok(())
+    }
+
     /// Room for one more displaced body: at most so many files and bytes, the oldest go first. The one
     /// that comes is kept, whatever its size.
     fn bound_displaced(&self, coming: u64) -> io::Result<()> {
@@ -179,6 +220,8 @@ impl Store {
         };
         let mut aged: Vec<_> = entries
             .into_iter()
+            // Whoever put a folder in a file's place takes it away.
+            .filter(|entry| entry.kind != EntryKind::Directory)
             .filter_map(|entry| {
                 let file = self.fs.stat(&entry.path).ok()?;
                 Some((file.changed_at(), file.size(), entry.path))
@@ -221,6 +264,7 @@ impl Store {
         generated: u64,
     ) -> io::Result<(NamedTempFile, PathBuf)> {
         let path = self.root.join(stem.sidecar(id));
+        self.displace_folder((stem, id), &path)?;
         let mut file = self.fs.temporary(&self.tmp())?;
         self.fs
             .write(file.as_file_mut(), &path, sidecar::to_text(text).as_bytes())?;

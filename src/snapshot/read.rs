@@ -66,7 +66,7 @@ impl Store {
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
         let snapshot = self.parsed.get(&(key.hash, id))?;
-        if snapshot.sidecar != variant.sidecar || snapshot.variant != wanted {
+        if snapshot.sidecar != variant.sidecar || !snapshot.variant.is_same(&wanted) {
             return None;
         }
         entry.life.touch(self.options.clock.unix_seconds());
@@ -93,7 +93,7 @@ impl Store {
             _ => match self.names_on_disk(&stem, key) {
                 Ok(Some(names)) => names,
                 Ok(None) => {
-                    self.forget_if_gone(key, known.as_deref());
+                    self.forget_if_gone(key, known.as_ref());
                     return Lookup::Nothing;
                 }
                 Err(_) => return Lookup::Nothing,
@@ -106,7 +106,7 @@ impl Store {
         }
         match self.read(&stem, id, key) {
             // Another variant whose short hash is the same: the whole values count.
-            Ok((snapshot, _)) if snapshot.variant != wanted => Lookup::NoVariant(names),
+            Ok((snapshot, _)) if !snapshot.variant.is_same(&wanted) => Lookup::NoVariant(names),
             Ok((snapshot, generated)) => self.adopt(key, id, &names, snapshot, generated, epoch),
             Err(ReadError::Settling) => Lookup::Settling,
             Err(error) => {
@@ -140,10 +140,11 @@ impl Store {
         }
     }
 
-    /// Whether one more variant of the key may be stored.
-    pub(crate) fn has_room(&self, key: &Key) -> bool {
+    /// Whether one more variant of the key may be stored. The rendering without any of the fields has a place
+    /// of its own: it is the page, and no stranger's values keep it out.
+    pub(crate) fn has_room(&self, key: &Key, id: Option<VariantId>) -> bool {
         let entry = self.index.get(&key.hash);
-        entry.is_none_or(|entry| entry.renderings() < self.options.max_variants)
+        id.is_none() || entry.is_none_or(|entry| entry.with_fields() < self.options.max_variants)
     }
 
     /// What was parsed and checked before, if neither file has changed since: without a watcher, this is
@@ -154,7 +155,7 @@ impl Store {
         let entry = self.index.get(&key.hash)?;
         let variant = entry.variant(id)?;
         let is_same = variant.sidecar == snapshot.sidecar
-            && snapshot.variant == *wanted
+            && snapshot.variant.is_same(wanted)
             && self.fs.stat(&self.root.join(stem.sidecar(id))).ok()? == snapshot.sidecar
             && snapshot
                 .body
@@ -175,9 +176,19 @@ impl Store {
     }
 
     /// Without a watcher, a lookup is what finds out that another program deleted files.
-    fn forget_if_gone(&self, key: &Key, known: Option<&KeyEntry>) {
-        if known.is_some() && !self.is_watched() {
-            self.index.remove(key.hash.short());
+    fn forget_if_gone(&self, key: &Key, known: Option<&Arc<KeyEntry>>) {
+        let Some(known) = known.filter(|_| !self.is_watched()) else {
+            return;
+        };
+        let _stripe = self.stripe(key.hash.short());
+        let _ledger = self.ledger();
+        // Or it was stored anew since the look.
+        if self
+            .index
+            .get(&key.hash)
+            .is_some_and(|entry| Arc::ptr_eq(&entry, known))
+        {
+            self.strike_out(&key.hash);
         }
     }
 

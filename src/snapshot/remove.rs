@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use crate::pattern::KeyPattern;
 use super::Store;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{Stem, parse_file_name};
-use super::ledger::Fate;
+use super::ledger::{Fate, Origin};
 
 /// An invalidation in force, whose files are on their way out.
 pub(crate) struct Removal {
@@ -29,20 +29,25 @@ pub(crate) struct Removal {
 impl Store {
     /// Invalidates. In force when this returns.
     pub(crate) fn invalidate(self: &Arc<Self>, invalidation: &Invalidation) -> Removal {
-        let patterns = &invalidation.patterns;
         let fate = match invalidation.mode {
             RefreshMode::Delete => Fate::Delete,
             RefreshMode::Stale => Fate::Stale,
         };
-        let (number, at) = self.take_number(|ledger| {
+        self.carry_out(&invalidation.patterns, fate, Origin::Owner)
+    }
+
+    fn carry_out(self: &Arc<Self>, patterns: &Arc<[KeyPattern]>, fate: Fate, origin: Origin) -> Removal {
+        let (standing, now) = self.take_number(|ledger| {
             let now = system_now();
-            (ledger.enter(patterns, fate, now), now)
+            (ledger.enter(patterns, fate, now, origin), now)
         });
+        let matched = self.matching(patterns);
+        let at = newest(&matched).map_or(now, |newest| newest.max(now));
+        if at > now {
+            self.ledger().stretch(&standing, at);
+        }
         // Before the index, so that who finds a page marked finds it marked for good.
-        let logged = super::lock(&self.log).append(&self.fs, patterns, fate, at);
-        let matched = self
-            .index
-            .matching(|subject| patterns.iter().any(|pattern| pattern.is_match(subject)));
+        let logged = self.record(&standing, fate, at);
         let (taken, removed) = self.take_out(matched, fate);
         let removed = self.tell(patterns) + removed;
         let (answer, done) = oneshot::channel();
@@ -51,13 +56,20 @@ impl Store {
             let cleared = store.clear(&taken, fate);
             // Files that would not go stay doomed, so that nobody meets them here, and in the log, so
             // that the next start tries again.
-            if cleared.is_ok() {
-                store.settle(|ledger| ledger.finish(number));
+            if !store.is_still_writable() {
+                store.ledger().give_up(&standing);
+            } else if cleared.is_ok() {
+                store.settle(|ledger| ledger.finish(&standing));
             }
             // Nobody may be waiting.
             let _ = answer.send(logged.and(cleared));
         });
         Removal { removed, done }
+    }
+
+    fn matching(&self, patterns: &[KeyPattern]) -> Vec<Arc<KeyEntry>> {
+        self.index
+            .matching(|subject| patterns.iter().any(|pattern| pattern.is_match(subject)))
     }
 
     /// Takes keys out of memory, or marks them there: as they are now, and how many renderings that was.
@@ -143,7 +155,7 @@ impl Store {
     /// As [`delete_key`](Self::delete_key), without listing a folder that may be large: once the
     /// directory has been read through, `entry` knows the variants.
     pub(super) fn delete_known(&self, key: &Key, entry: &KeyEntry) -> io::Result<()> {
-        if !self.is_writable() || !self.is_scanned() {
+        if !self.is_writable() || !self.ledger().is_carried_out() {
             return self.delete_key(key);
         }
         let stem = Stem::of(key);
@@ -163,7 +175,7 @@ impl Store {
         }
         // Bodies whose sidecar is gone.
         for path in self.variant_files(stem)? {
-            self.fs.remove_file(&path)?;
+            self.remove_or_displace((stem, None), &path)?;
         }
         Ok(())
     }
@@ -174,7 +186,7 @@ impl Store {
         if let Some((sidecar, file)) = self.read_sidecar(stem, id, key)? {
             self.delete_body(stem, id, &sidecar, &file)?;
         }
-        self.fs.remove_file(&self.root.join(stem.sidecar(id)))
+        self.remove_or_displace((stem, id), &self.root.join(stem.sidecar(id)))
     }
 
     fn delete_body(
@@ -198,7 +210,7 @@ impl Store {
             Err(error) if is_absence(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
-        self.fs.remove_file(&path)
+        self.remove_or_displace((stem, id), &path)
     }
 
     /// Removes folders that a deletion left empty. One that is not empty is simply kept.
@@ -251,23 +263,18 @@ impl Store {
     pub(crate) fn mark(self: &Arc<Self>, pattern: KeyPattern) {
         let patterns: Arc<[KeyPattern]> = [pattern].into();
         // First, so that no fill that was begun before it clears a mark after it was looked for.
-        self.take_number(|ledger| ledger.enter_foreign(Arc::clone(&patterns)));
+        self.take_number(|ledger| ledger.note_mark(&patterns, system_now()));
         let is_marked = |entry: &Arc<KeyEntry>| {
             let mut variants = entry.variants.iter();
             variants.all(|variant| variant.generated == Generated::Invalidated)
         };
-        let matched = self
-            .index
-            .matching(|subject| patterns.iter().any(|pattern| pattern.is_match(subject)));
-        if self.is_scanned() && matched.iter().all(is_marked) {
+        let is_known = self.ledger().is_carried_out();
+        if is_known && self.matching(&patterns).iter().all(is_marked) {
             self.tell(&patterns);
             return;
         }
         // Nobody waits for the files: the mark is in force.
-        drop(self.invalidate(&Invalidation {
-            patterns,
-            mode: RefreshMode::Stale,
-        }));
+        drop(self.carry_out(&patterns, Fate::Stale, Origin::Visitor));
     }
 
     /// Takes out a page that the backend says is gone, or is nobody else's any more.
@@ -286,6 +293,12 @@ impl Store {
         self.strike_out(&key.hash);
         deleted
     }
+}
+
+/// When the last of these files changed.
+fn newest(entries: &[Arc<KeyEntry>]) -> Option<SystemTime> {
+    let variants = entries.iter().flat_map(|entry| &entry.variants);
+    variants.map(|variant| variant.sidecar.changed_at()).max()
 }
 
 fn body_of(sidecar: &Sidecar) -> Option<&str> {

@@ -149,7 +149,7 @@ impl Store {
     /// What is stored and on its way.
     pub(super) fn used(&self) -> Used {
         let stored = self.index.used();
-        let folders = u64::try_from(self.fs.folders()).unwrap_or(0);
+        let folders = self.index.folders() as u64;
         let under_way = u64::from(blocks(self.under_way.load(Ordering::Relaxed)));
         Used {
             blocks: stored.blocks + folders + under_way,

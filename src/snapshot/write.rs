@@ -16,9 +16,10 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::body::FinishedBody;
-use super::index::{KeyEntry, Life, VariantEntry};
+use super::index::{KeyEntry, VariantEntry, sorted};
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
+use super::life::Life;
 use super::read::generated;
 use super::usage::{blocks, body_blocks};
 
@@ -33,6 +34,8 @@ pub(crate) struct Candidate<'a> {
     /// What the fill sent of the fields asked for.
     pub(crate) select: &'a (dyn Fn(&[HeaderName]) -> VariantKey + Sync),
     pub(crate) head: StoredHead,
+    /// Whether every fill of this key that did not name the field was made without it.
+    pub(crate) is_new: &'a (dyn Fn(&HeaderName) -> bool + Sync),
     /// Seconds since 1970.
     pub(crate) generated: u64,
     /// [`Store::epoch`] at the fill's start.
@@ -146,7 +149,7 @@ impl Store {
                 digest,
                 generated: Generated::At(candidate.generated),
                 sidecar,
-                blocks: blocks(sidecar.size()) + new_blocks,
+                blocks: blocks(sidecar.size()).saturating_add(new_blocks),
                 is_rendering: true,
             }));
             Ok(())
@@ -177,37 +180,46 @@ impl Store {
     }
 
     /// The fields that select among the key's variants from now on: those known and those that the
-    /// answer names. A new one moves every variant, so the old ones go.
+    /// answer names. Variants that were certainly made without a new one are what they were; others are nobody
+    /// knows whose, and go.
     fn prepare_names(&self, stem: &Stem, candidate: &Candidate<'_>) -> Result<Vec<HeaderName>, CommitError> {
         let mut names = candidate.names.to_vec();
         let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key)? else {
             // Somebody removed it, and with it whatever could be found through it.
             if self.index.get(&candidate.key.hash).is_some() {
                 self.delete_variants(stem, candidate.key)?;
-                self.index.remove(candidate.key.hash.short());
+                let _ledger = self.ledger();
+                // Marked since, perhaps, but not stored anew: that takes the stripe.
+                self.strike_out(&candidate.key.hash);
             }
             return Ok(names);
         };
         let known = base.variant.names();
         names.extend(known.iter().cloned());
-        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-        names.dedup();
+        let names = sorted(names);
         if names == known {
             return Ok(names);
         }
-        self.delete_variants(stem, candidate.key)?;
+        let mut new = names.iter().filter(|name| !known.contains(name));
+        let entry = if new.all(|name| (candidate.is_new)(name)) {
+            self.index.get(&candidate.key.hash)
+        } else {
+            self.delete_variants(stem, candidate.key)?;
+            None
+        };
         base.variant = VariantKey(names.iter().map(|name| (name.clone(), None)).collect());
-        self.rewrite_base(stem, candidate, &base, &file)?;
+        self.rewrite_base(stem, candidate, &base, (&file, entry.as_deref()))?;
         Ok(names)
     }
 
-    /// Replaces the base sidecar by one with other names; its rendering and its clock stay.
+    /// Replaces the base sidecar by one with other names; its rendering and its clock stay, and so do the
+    /// variants of `entry`.
     fn rewrite_base(
         &self,
         stem: &Stem,
         candidate: &Candidate<'_>,
         base: &Sidecar,
-        old: &FileId,
+        (old, entry): (&FileId, Option<&KeyEntry>),
     ) -> Result<(), CommitError> {
         let key = candidate.key;
         let own = base.own_line();
@@ -233,13 +245,13 @@ impl Store {
         let sidecar = self.fs.stat(&path)?;
         let ledger = self.ledger();
         let life = Life::stored(self.options.clock.unix_seconds());
-        let entry = KeyEntry::of(None, key, &base.variant.names(), &own, life);
+        let entry = KeyEntry::of(entry, key, &base.variant.names(), &own, life);
         self.index.insert(entry.with_variant(VariantEntry {
             id: None,
             digest: base.variant.digest(),
             generated: clock.unwrap_or(Generated::Unmarked),
             sidecar,
-            blocks: blocks(sidecar.size()) + body_blocks(base),
+            blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
             is_rendering: base.rendering.is_some(),
         }));
         drop((ledger, admission));
@@ -273,7 +285,7 @@ impl Store {
             .index
             .get(&key.hash)
             .is_some_and(|entry| entry.variant(Some(id)).is_some());
-        match is_known || self.has_room(key) {
+        match is_known || self.has_room(key, Some(id)) {
             true => Ok(()),
             false => Err(CommitError::Variants),
         }

@@ -2,6 +2,7 @@
 
 mod hosts;
 mod order;
+mod taken;
 
 use std::collections::BTreeSet;
 use std::fs;

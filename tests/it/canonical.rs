@@ -116,20 +116,27 @@ async fn the_same_page_is_asked_for_whoever_comes_first() {
 }
 
 #[tokio::test]
-async fn a_page_is_asked_for_in_the_same_words_for_a_head_request() {
+async fn a_head_request_fills_nothing() {
     let backend = echo().await;
     let proxy = Proxy::start(&backend).await;
+
+    let passed = proxy.send(decorated(head("/a?b"), "first")).await;
+
+    passed.assert_not_stored(Reason::Method);
+    assert_eq!(backend.last("/a").method, "HEAD");
+    assert_eq!(backend.count("/a"), 1);
     proxy.get("/a?b").await.assert_stored();
     let for_get = backend.last("/a").raw_head;
-    proxy.trigger().refresh().await.expect("the invalidation");
-
+    proxy.send(decorated(head("/a?b"), "second")).await.assert_hit();
+    // What is stored is validated, in the same words.
     proxy
-        .send(decorated(head("/a?b"), "second"))
+        .trigger()
+        .refresh_matching(&["/a*"], phantom_frame::RefreshMode::Stale)
         .await
-        .assert_stored();
-
+        .expect("the invalidation");
+    proxy.send(decorated(head("/a?b"), "third")).await.assert_stored();
     assert_eq!(backend.last("/a").raw_head, for_get);
-    assert_eq!(backend.count("/a"), 2);
+    assert_eq!(backend.count("/a"), 3);
 }
 
 #[tokio::test]
@@ -458,4 +465,24 @@ async fn the_cookies_that_cost_the_most_hits_are_named_without_their_values() {
     let cookies = proxy.statistics().cookies;
     let expected = [("lang", 3), ("session", 2), ("(without a name)", 1)];
     assert_eq!(cookies, expected.map(|(name, count)| (name.to_owned(), count)));
+}
+
+#[tokio::test]
+async fn a_visitor_who_is_told_something_else_does_not_keep_a_page_out() {
+    let backend = Backend::with("/", Answer::page("x").with("Cache-Control", "no-store")).await;
+    let proxy = Proxy::start(&backend).await;
+    proxy.get("/").await.assert_not_stored(Reason::NoStore);
+    backend.on_fn("/", |request| match request.fields.has("x-provoking") {
+        true => Answer::page("x").with("Cache-Control", "private"),
+        false => Answer::page("y"),
+    });
+    proxy.clock().advance(121);
+    for round in 3..6 {
+        let provoking = get("/").with("X-Provoking", "1");
+        proxy.send(provoking).await.assert(200, "x");
+        assert_eq!(backend.count("/"), round);
+    }
+
+    proxy.get("/").await.assert(200, "y").assert_stored();
+    proxy.get("/").await.assert(200, "y").assert_hit();
 }

@@ -5,12 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-pub(crate) mod log;
 mod phase;
 mod world;
 
 use phase::{EDIT, Phase, has_edit};
 use world::{Fault, Lasts, Seen, World};
+
+use crate::rig::log;
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;

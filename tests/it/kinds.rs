@@ -3,7 +3,7 @@
 
 use phantom_frame::Reason;
 
-use crate::rig::{Answer, Backend, End, Gate, Proxy, get};
+use crate::rig::{Answer, Backend, End, Gate, Proxy, get, post};
 
 const FORM: &str = "<form method=post><input type=hidden name=csrfmiddlewaretoken value=";
 
@@ -360,4 +360,97 @@ async fn a_flood_of_missing_pages_of_both_classes_leaves_the_stored_one() {
     }
     proxy.get("/page").await.assert(200, "here").assert_hit();
     assert_eq!(proxy.pages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_stored_is_not_asked_for_again() {
+    let to = |status| Answer::new(status).with("Location", "/done").body("moved");
+    for (answer, requests) in [
+        (to(302), 1),
+        (to(303), 1),
+        (to(307), 1),
+        (to(301).with("Cache-Control", "max-age=0"), 1),
+        (to(308).with("Cache-Control", "no-cache"), 1),
+        // Made for who asks.
+        (to(302).with("Cache-Control", "private"), 2),
+        (Answer::page("x").with("Cache-Control", "no-store"), 2),
+    ] {
+        let what = format!("{answer:?}");
+        let backend = Backend::with("/confirm", answer).await;
+        let proxy = Proxy::start(&backend).await;
+        let response = proxy.get("/confirm").await;
+        assert!(!response.cache().stored && !response.cache().hit, "{what}");
+        assert_eq!(backend.count("/confirm"), requests, "{what}");
+        // From then on they pass.
+        proxy.get("/confirm").await;
+        assert_eq!(backend.count("/confirm"), requests + 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_visitor_posts_is_sent_once_whatever_is_answered() {
+    let html = |status, body: &'static str| Answer::new(status).with("Content-Type", "text/html").body(body);
+    for (status, answer) in [
+        (200, html(200, "x").with("Vary", "X-Theme")),
+        (200, html(200, "x").with("Cache-Control", "no-store")),
+        (200, html(200, "x").with("Set-Cookie", "_ga=1")),
+        (200, html(200, "x").with("Content-Encoding", "gzip")),
+        (200, html(200, "<input name=_csrf value=x>")),
+        (302, html(302, "x").with("Cache-Control", "private")),
+        (404, html(404, "x")),
+        (503, html(503, "x")),
+        (304, Answer::new(304)),
+    ] {
+        let what = format!("{answer:?}");
+        let backend = Backend::with("/search", Answer::page("found")).await;
+        let proxy = Proxy::with(&backend, |settings| {
+            settings.include_paths = vec!["POST /search".into()];
+        })
+        .await;
+        let visitor = |body: &str| {
+            post("/search", body)
+                .with("Accept", "*/*")
+                .with("Sec-Fetch-Dest", "empty")
+                .with("Accept-Encoding", "identity")
+                .with("Cookie", "_ga=2")
+                .with("X-Theme", "dark")
+        };
+        proxy
+            .send(visitor("a"))
+            .await
+            .assert(200, "found")
+            .assert_stored();
+        proxy.send(visitor("a")).await.assert(200, "found").assert_hit();
+        assert_eq!(backend.count("/search"), 1);
+
+        backend.on("/search", answer);
+        let response = proxy.send(visitor("b")).await;
+
+        assert_eq!(response.status, status, "{what}");
+        assert_eq!(backend.count("/search"), 2, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_posted_is_not_made_conditional() {
+    let answer = Answer::page("found")
+        .with("ETag", "\"1\"")
+        .with("Cache-Control", "max-age=60");
+    let backend = Backend::with("/search", answer).await;
+    let proxy = Proxy::with(&backend, |settings| {
+        settings.include_paths = vec!["POST /search".into()];
+    })
+    .await;
+    proxy.send(post("/search", "a")).await.assert_stored();
+    proxy.send(post("/search", "a")).await.assert_hit();
+    proxy.clock().advance(61);
+
+    proxy
+        .send(post("/search", "a"))
+        .await
+        .assert(200, "found")
+        .assert_stored();
+
+    assert!(!backend.last("/search").fields.has("if-none-match"));
+    assert_eq!(backend.count("/search"), 2);
 }

@@ -137,7 +137,9 @@ async fn a_head_request_for_a_cold_page_is_answered_without_a_body() {
 
     response.assert(200, "");
     assert_eq!(response.field("content-type"), Some("text/html; charset=utf-8"));
-    proxy.get("/").await.assert(200, "hello");
+    assert_eq!(backend.last("/").method, "HEAD");
+    proxy.get("/").await.assert(200, "hello").assert_stored();
+    proxy.send(head("/")).await.assert(200, "").assert_hit();
 }
 
 #[tokio::test]

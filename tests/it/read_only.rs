@@ -4,7 +4,7 @@ use std::fs::File;
 
 use phantom_frame::{Reason, RefreshError};
 
-use crate::rig::{Answer, Backend, Proxy};
+use crate::rig::{Answer, Backend, Proxy, eventually};
 
 /// A proxy on a directory with a stored `/page`, whose lock somebody else holds.
 async fn beside_a_writer(backend: &Backend) -> (Proxy, File) {
@@ -16,7 +16,11 @@ async fn beside_a_writer(backend: &Backend) -> (Proxy, File) {
         .write(true)
         .open(proxy.dir().join(".phantom/lock"))
         .expect("the lock's file");
-    lock.try_lock().expect("nobody holds the lock of a stopped proxy");
+    // A stopped proxy's store ends with its last job.
+    eventually("the lock of a stopped proxy to be free", async || {
+        lock.try_lock().ok()
+    })
+    .await;
     proxy.start_again().await;
     (proxy, lock)
 }

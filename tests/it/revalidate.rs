@@ -1,6 +1,6 @@
 //! A stored page that must be validated: 304 keeps it, 200 replaces it, a backend that is down leaves it.
 
-use phantom_frame::Ttl;
+use phantom_frame::{Reason, Ttl};
 use std::time::Duration;
 
 use crate::rig::{Answer, Backend, Gate, Proxy, Setup, get};
@@ -301,4 +301,132 @@ async fn a_clock_that_steps_back_makes_no_age_negative_and_no_page_immortal() {
     proxy.get("/").await;
     proxy.clock().advance(61);
     assert!(!proxy.get("/").await.cache().hit);
+}
+
+/// A page that shows the address which HTMX says it is shown at; a 304 shows it as well.
+fn showing(request: &crate::rig::Recorded) -> Answer {
+    let at = request.field("hx-current-url").unwrap_or("nowhere").to_owned();
+    let answer = match request.field("if-none-match") {
+        Some(_) => Answer::new(304),
+        None => Answer::page(format!("at {at}")),
+    };
+    answer
+        .with("ETag", "\"1\"")
+        .with("Cache-Control", "max-age=60")
+        .with("X-At", &at)
+}
+
+#[tokio::test]
+async fn a_field_that_does_not_select_a_page_is_no_part_of_its_validation() {
+    let backend = Backend::start().await;
+    backend.on_fn("/", showing);
+    let proxy = Proxy::start(&backend).await;
+    proxy.warm("/").await;
+    proxy.clock().advance(61);
+
+    let evil = get("/").with("HX-Current-URL", "https://evil.test/");
+    let response = proxy.send(evil).await;
+    response.assert(200, "at https://evil.test/").assert_stored();
+    assert!(!backend.last("/").fields.has("if-none-match"));
+
+    let page = proxy.get("/").await;
+    page.assert(200, "at nowhere").assert_revalidated();
+    assert_eq!(page.field("x-at"), Some("nowhere"));
+    assert_eq!(backend.last("/").field("if-none-match"), Some("\"1\""));
+    assert_eq!(backend.count("/"), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_of_another_variant_takes_nothing_out() {
+    let html = |status| Answer::new(status).with("Content-Type", "text/html").body("x");
+    for refusal in [
+        html(404),
+        html(200).with("Cache-Control", "no-store"),
+        html(200).with("Vary", "*"),
+        html(200).with("Content-Security-Policy", "script-src 'nonce-1'"),
+        Answer::page("<input name=_csrf value=x>"),
+    ] {
+        let backend = Backend::start().await;
+        let refused = refusal.clone();
+        backend.on_fn("/", move |request| match request.fields.has("hx-target") {
+            true => refused.clone(),
+            false => showing(request),
+        });
+        let proxy = Proxy::start(&backend).await;
+        proxy.warm("/").await;
+        proxy.clock().advance(61);
+
+        let other = proxy.send(get("/").with("HX-Target", "x")).await;
+        assert!(!other.cache().hit, "{other:?}");
+
+        assert_eq!(proxy.pages().len(), 2, "{refusal:?}");
+        proxy
+            .get("/")
+            .await
+            .assert(200, "at nowhere")
+            .assert_revalidated();
+        // The same refusal of the page itself takes it out.
+        proxy.clock().advance(61);
+        backend.on("/", refusal.clone());
+        proxy.get("/").await;
+        assert_eq!(proxy.pages(), Vec::<String>::new(), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_304_is_judged_as_a_page_is() {
+    for (name, value, reason) in [
+        ("Cache-Control", "no-store", Reason::NoStore),
+        ("Cache-Control", "private", Reason::Private),
+        ("Vary", "*", Reason::VaryStar),
+        ("Set-Cookie", "session=1", Reason::SetCookie),
+        (
+            "Content-Security-Policy",
+            "script-src 'nonce-r4nd0m'",
+            Reason::Nonce,
+        ),
+    ] {
+        let backend = Backend::start().await;
+        backend.on_fn("/", versioned("1", "max-age=60"));
+        let proxy = Proxy::start(&backend).await;
+        proxy.warm("/").await;
+        proxy.clock().advance(61);
+        proxy.get("/").await.assert_revalidated();
+        proxy.clock().advance(61);
+        backend.on_fn("/", move |request| match request.fields.has("if-none-match") {
+            true => Answer::new(304).with("ETag", "\"1\"").with(name, value),
+            false => Answer::page("their own"),
+        });
+
+        let response = proxy.get("/").await;
+
+        response.assert(200, "their own").assert_not_stored(reason);
+        assert_eq!(backend.count("/"), 4, "{name}: {value}");
+        assert_eq!(proxy.pages(), Vec::<String>::new(), "{name}: {value}");
+        proxy.warm("/").await.assert(200, "their own");
+    }
+}
+
+#[tokio::test]
+async fn a_304_by_which_the_page_varies_anew_has_it_filled_anew() {
+    let backend = Backend::start().await;
+    backend.on_fn("/", versioned("1", "max-age=60"));
+    let proxy = Proxy::start(&backend).await;
+    proxy.warm("/").await;
+    proxy.clock().advance(61);
+    let by_theme = |request: &crate::rig::Recorded| {
+        let answer = match request.fields.has("if-none-match") {
+            true => Answer::new(304),
+            false => Answer::page(request.field("x-theme").unwrap_or("light").to_owned()),
+        };
+        answer.with("ETag", "\"1\"").with("Vary", "X-Theme")
+    };
+    backend.on_fn("/", by_theme);
+
+    proxy.get("/").await.assert(200, "light").assert_stored();
+    assert_eq!(backend.count("/"), 3);
+    assert!(!backend.last("/").fields.has("if-none-match"));
+    proxy.get("/").await.assert(200, "light").assert_hit();
+    let dark = proxy.send(get("/").with("X-Theme", "dark")).await;
+    dark.assert(200, "dark").assert_stored();
 }

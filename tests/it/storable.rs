@@ -514,6 +514,39 @@ async fn a_coding_that_was_not_asked_for_is_for_those_who_accept_it() {
 }
 
 #[tokio::test]
+async fn a_coding_that_was_not_asked_for_is_not_shared_with_who_cannot_read_it() {
+    let backend = Backend::start().await;
+    let encoded = |status| {
+        move |request: &crate::rig::Recorded| match request.fields.has("x-exact") {
+            true => Answer::new(status)
+                .with("Content-Type", "text/html")
+                .body("plain"),
+            false => Answer::new(status)
+                .with("Content-Type", "text/html")
+                .with("Content-Encoding", "gzip")
+                .body("pretend gzip"),
+        }
+    };
+    backend.on_fn("/", encoded(200));
+    backend.on_fn("/gone", encoded(404));
+    let proxy = Proxy::start(&backend).await;
+    for (path, status) in [("/", 200), ("/gone", 404)] {
+        // The first to ask, who has it filled, and one who finds it.
+        for requests in [2, 3] {
+            let reader = get(path).with("Accept-Encoding", "identity").with("X-Exact", "1");
+            let response = proxy.send(reader).await;
+            response
+                .assert(status, "plain")
+                .assert_not_stored(Reason::Encoding);
+            assert_eq!(backend.count(path), requests, "{path}");
+        }
+        let reader = get(path).with("Accept-Encoding", "gzip");
+        let hit = proxy.send(reader).await;
+        hit.assert(status, "pretend gzip").assert_hit();
+    }
+}
+
+#[tokio::test]
 async fn paths_are_filtered_as_documented() {
     // Include, exclude, stored, not stored.
     type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a [&'a str]);

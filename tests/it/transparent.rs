@@ -46,7 +46,7 @@ async fn the_client_s_fields_arrive_and_its_identity_does_not() {
     for (name, expected) in [
         ("user-agent", Some("Browser/1.0")),
         ("accept", Some("application/json")),
-        ("accept-language", Some("de-AT, de;q=0.9")),
+        ("accept-language", Some("de-at,de")),
         ("accept-encoding", Some("identity")),
         ("referer", Some("https://search.test/")),
         ("cookie", Some("theme=dark")),
@@ -233,4 +233,49 @@ async fn a_missing_page_is_remembered_for_those_of_one_class() {
     proxy.send(data()).await.assert(404, "data").assert_hit();
     proxy.get("/").await.assert(404, "page").assert_hit();
     assert_eq!(backend.total(), 2);
+}
+
+#[tokio::test]
+async fn what_is_compared_as_one_is_sent_as_one() {
+    let backend = Backend::start().await;
+    backend.on_fn("/", |request| {
+        let language = request.field("accept-language").unwrap_or("none").to_owned();
+        Answer::page(language).with("Vary", "Accept-Language")
+    });
+    let proxy = transparent(&backend).await;
+    let with = |value: &str| get("/").with("Accept-Language", value);
+
+    proxy
+        .send(with("EN;x=\"<script>\""))
+        .await
+        .assert(200, "en")
+        .assert_stored();
+    proxy.send(with("en")).await.assert(200, "en").assert_hit();
+    assert_eq!(backend.count("/"), 1);
+}
+
+#[tokio::test]
+async fn a_field_of_the_connection_selects_nothing() {
+    let backend = Backend::start().await;
+    backend.on_fn("/", |request| {
+        let theme = request.field("x-theme").unwrap_or("none").to_owned();
+        Answer::page(theme).with("Vary", "X-Theme")
+    });
+    let proxy = transparent(&backend).await;
+    let dark = || get("/").with("X-Theme", "dark");
+    let of_the_connection = || dark().with("Connection", "x-theme");
+
+    proxy
+        .send(of_the_connection())
+        .await
+        .assert(200, "none")
+        .assert_stored();
+    proxy
+        .send(of_the_connection())
+        .await
+        .assert(200, "none")
+        .assert_hit();
+    proxy.get("/").await.assert(200, "none").assert_hit();
+    proxy.send(dark()).await.assert(200, "dark").assert_stored();
+    assert_eq!(backend.count("/"), 2);
 }

@@ -121,7 +121,7 @@ async fn spellings_of_one_preference_are_one_variant() {
 #[tokio::test]
 async fn variants_beyond_the_limit_pass() {
     let backend = polyglot().await;
-    let proxy = Proxy::with(&backend, |settings| settings.max_variants = 3).await;
+    let proxy = Proxy::with(&backend, |settings| settings.max_variants = 2).await;
     proxy.get("/").await.assert(200, "none");
     for language in ["de", "fr"] {
         in_language(&proxy, language)
@@ -322,4 +322,73 @@ async fn data_at_a_page_s_address_is_kept_once_the_page_says_that_it_varies_by_a
     proxy.send(data()).await.assert(200, "{}").assert_stored();
     proxy.send(data()).await.assert(200, "{}").assert_hit();
     proxy.get("/").await.assert(200, "page").assert_hit();
+}
+
+#[tokio::test]
+async fn made_up_values_do_not_keep_the_page_out() {
+    let backend = polyglot().await;
+    let proxy = Proxy::with(&backend, |settings| settings.max_variants = 2).await;
+    for value in ["1", "2", "3"] {
+        let response = proxy.send(get("/").with("HX-Target", value)).await;
+        response.assert(200, "none");
+    }
+    proxy
+        .send(get("/").with("HX-Target", "4"))
+        .await
+        .assert_not_stored(Reason::Variants);
+
+    proxy.get("/").await.assert(200, "none").assert_stored();
+    proxy.get("/").await.assert(200, "none").assert_hit();
+}
+
+#[tokio::test]
+async fn a_field_that_no_answer_names_takes_no_variant_away() {
+    let backend = polyglot().await;
+    let mut proxy = Proxy::start(&backend).await;
+    for language in ["de", "fr"] {
+        in_language(&proxy, language).await.assert_stored();
+    }
+    let stranger = |name: &str| get("/").with("Accept-Language", "it").with(name, "1");
+
+    for name in ["HX-Request", "RSC", "Turbo-Frame"] {
+        proxy.send(stranger(name)).await.assert(200, "it");
+    }
+
+    let asked = backend.count("/");
+    for language in ["de", "fr"] {
+        in_language(&proxy, language)
+            .await
+            .assert(200, language)
+            .assert_hit();
+    }
+    proxy.get("/").await.assert(200, "none").assert_hit();
+    proxy.send(stranger("RSC")).await.assert(200, "it").assert_hit();
+    assert_eq!(backend.count("/"), asked);
+
+    proxy.restart().await;
+    for language in ["de", "fr"] {
+        in_language(&proxy, language)
+            .await
+            .assert(200, language)
+            .assert_hit();
+    }
+    proxy.send(stranger("RSC")).await.assert(200, "it").assert_hit();
+    assert_eq!(backend.count("/"), asked);
+}
+
+#[tokio::test]
+async fn a_field_that_every_fill_sends_moves_the_variants() {
+    let backend = polyglot().await;
+    let proxy = Proxy::start(&backend).await;
+    in_language(&proxy, "de").await.assert_stored();
+    in_language(&proxy, "de").await.assert_hit();
+    backend.on_fn("/", |request| {
+        let language = request.field("accept-language").unwrap_or("none").to_owned();
+        Answer::page(language).with("Vary", "Accept-Language, Accept")
+    });
+
+    in_language(&proxy, "fr").await.assert(200, "fr");
+
+    // Rendered for the one Accept of all fills, whoever asked.
+    assert!(!in_language(&proxy, "de").await.cache().hit);
 }

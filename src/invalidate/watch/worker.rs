@@ -113,7 +113,8 @@ impl Worker {
         let mut new_dirs = Vec::new();
         for (path, Change { appeared, left }) in pending.changes {
             let was_dir = left && self.forget_dir(&path);
-            if was_dir {
+            // One that came and went before it was seen may have been a directory.
+            if was_dir || (left && appeared) {
                 batch.gone.insert(path.clone());
             }
             // A file may have the name of a directory that went.

@@ -329,3 +329,52 @@ fn a_target_that_is_none_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_transparent_fill_sends_what_is_compared() {
+    let learned = ["x-theme".parse().unwrap()];
+    let asked = Asked {
+        fields: &[
+            ("accept-language", "en;x=\"<script>\", DE;q=0.5"),
+            ("x-theme", "a"),
+            ("x-theme", "b"),
+        ],
+        learned: &learned,
+        mode: FillMode::Transparent,
+        ..Asked::default()
+    };
+    let sent = asked.fill(&key_rules());
+    assert_eq!(sent.headers["accept-language"], "en,de");
+    let lines: Vec<_> = sent.headers.get_all("x-theme").iter().collect();
+    assert_eq!(lines, ["a, b"]);
+    assert!(sent.unkeyed.is_empty());
+}
+
+#[test]
+fn key_headers_carry_no_disguise() {
+    let mut key_rules = key_rules();
+    key_rules.headers = vec!["content_length".parse().unwrap(), "x_theme".parse().unwrap()];
+    let sent = fill(&[("content_length", "7"), ("x_theme", "dark")], &[], &key_rules);
+    assert!(!sent.headers.contains_key("content_length"));
+    assert_eq!(sent.headers["x_theme"], "dark");
+}
+
+#[test]
+fn a_field_is_new_to_a_key_unless_every_fill_may_have_carried_it() {
+    let mut key_rules = key_rules();
+    let fields = &[("rsc", "1"), ("accept-language", "de"), ("accept", "text/html")];
+    let learned = [header::ACCEPT];
+    let is_new = |fill: &FillRequest| {
+        ["rsc", "accept-language", "accept", "user-agent"].map(|name| fill.is_new(&name.parse().unwrap()))
+    };
+    let canonical = fill(fields, &learned, &key_rules);
+    assert_eq!(is_new(&canonical), [true, true, false, false]);
+    let transparent = Asked {
+        fields,
+        mode: FillMode::Transparent,
+        ..Asked::default()
+    };
+    assert_eq!(is_new(&transparent.fill(&key_rules)), [false; 4]);
+    key_rules.custom = Some(Arc::new(|info| info.path.to_owned()));
+    assert_eq!(is_new(&fill(fields, &learned, &key_rules)), [false; 4]);
+}

@@ -17,8 +17,8 @@ use phantom_frame::{Clock, CreateProxyConfig, DiskFault, Durability, ErrorKind, 
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::log;
 use crate::rig::client::CacheStatus;
+use crate::rig::log;
 use crate::rig::{TestClock, eventually, within};
 
 /// Which operations fail, and how.
@@ -366,7 +366,7 @@ impl World {
 
     pub(super) fn complaints(&self) -> Vec<String> {
         let dir = self.dir.path().to_str().unwrap().to_owned();
-        log::lines(|line| line.contains(&dir) || line.contains(&self.path))
+        log::trouble(|line| line.contains(&dir) || line.contains(&self.path))
     }
 }
 

@@ -132,7 +132,7 @@ async fn no_other_method_leaves_anything_at_an_address() {
 }
 
 #[tokio::test]
-async fn a_head_request_fills_the_page_of_nobody() {
+async fn a_head_request_leaves_the_page_to_nobody() {
     let backend = echo().await;
     let mut proxy = over(&backend).start().await;
     let poison = async |proxy: &Proxy| {
@@ -140,7 +140,7 @@ async fn a_head_request_fills_the_page_of_nobody() {
         proxy.send(own.with("X-HTTP-Method-Override", "DELETE")).await
     };
     let own = poisoned(&mut proxy, "/page", poison).await;
-    own.assert_stored();
+    own.assert_not_stored(Reason::Method);
     assert_eq!((own.status, own.body.len()), (200, 0));
 }
 

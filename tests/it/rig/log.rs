@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 
 use tracing::field::{Field, Visit};
 use tracing::span;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 static WATCHES: Mutex<Vec<Weak<Watch>>> = Mutex::new(Vec::new());
-static BEGIN: Once = Once::new();
+/// Warnings and errors.
+static TROUBLE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Watch {
     needles: Vec<String>,
@@ -22,9 +24,7 @@ pub(crate) struct Log(Arc<Watch>);
 
 impl Log {
     pub(crate) fn watching(needles: &[&str]) -> Self {
-        BEGIN.call_once(|| {
-            tracing::subscriber::set_global_default(Everything).expect("no other subscriber in this binary");
-        });
+        listen();
         let watch = Arc::new(Watch {
             needles: needles.iter().map(|needle| (*needle).to_owned()).collect(),
             lines: Mutex::default(),
@@ -40,6 +40,36 @@ impl Log {
         lines.retain(|line| line.contains(needle));
         lines
     }
+}
+
+/// Keeps what is said from now on.
+pub(crate) fn listen() {
+    static BEGIN: Once = Once::new();
+    BEGIN.call_once(|| {
+        tracing::subscriber::set_global_default(Everything).expect("no other subscriber in this binary");
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_ours = panic
+                .location()
+                .is_some_and(|place| place.file().starts_with("src/"));
+            if is_ours {
+                lock(&PANICS).push(panic.to_string());
+            }
+            before(panic);
+        }));
+    });
+}
+
+/// Warnings and errors of the whole test binary, to be asked for by the directory they name.
+pub(crate) fn trouble(is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut lines = lock(&TROUBLE).clone();
+    lines.retain(|line| is_wanted(line));
+    lines
+}
+
+/// Panics of the library, which it may have outlived.
+pub(crate) fn panics() -> Vec<String> {
+    lock(&PANICS).clone()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,6 +102,9 @@ impl Subscriber for Everything {
         let mut line = Line::begin(event.metadata());
         event.record(&mut line);
         keep(&line.0);
+        if *event.metadata().level() <= Level::WARN {
+            lock(&TROUBLE).push(line.0);
+        }
     }
 
     fn enter(&self, _: &span::Id) {}

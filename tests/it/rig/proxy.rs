@@ -410,6 +410,19 @@ impl Proxy {
             running.serving.stop().await;
             let done = running.proxy.shut_down(DEADLINE).await;
             assert!(done, "the proxy did not finish in {DEADLINE:?}");
+            drop(running.proxy);
+            self.lock_is_free().await;
+        }
+    }
+
+    /// The store ends with its last job, a moment after its proxy; unless somebody else has the lock.
+    async fn lock_is_free(&self) {
+        for _ in 0..200 {
+            let lock = fs::File::open(self.dir().join(".phantom/lock"));
+            if lock.is_err() || lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
