@@ -191,7 +191,10 @@ fn sources() -> Vec<Source> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.ends_with("/properties.rs")
+    path.ends_with("/tests.rs")
+        || path.contains("/tests/")
+        || path.ends_with("/properties.rs")
+        || path.contains("/properties/")
 }
 
 fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
