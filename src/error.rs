@@ -25,6 +25,8 @@ pub struct Error {
     context: String,
     hint: Option<String>,
     setting: Option<&'static str>,
+    /// Which `[[rule]]` it stands in, counted from 0.
+    rule: Option<usize>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -35,6 +37,7 @@ impl Error {
             context: context.into(),
             hint: None,
             setting: None,
+            rule: None,
             source: None,
         }
     }
@@ -55,6 +58,16 @@ impl Error {
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    pub(crate) fn in_rule(mut self, rule: usize) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// Which of the rules for paths is at fault, counted from 0.
+    pub fn rule(&self) -> Option<usize> {
+        self.rule
     }
 
     pub(crate) fn directory(attempt: &str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{HeaderName, Response};
+use http::{HeaderMap, HeaderName, Response};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::fsops::Prefix;
@@ -32,6 +32,10 @@ pub(crate) struct FlightKey(pub(crate) [u8; 32]);
 #[derive(Debug)]
 pub(crate) struct FillHead {
     pub(crate) head: StoredHead,
+    /// `Date`, `Age` and `Expires` as they came.
+    pub(crate) dates: HeaderMap,
+    /// When the head came, in seconds since 1970.
+    pub(crate) came: u64,
     /// Seconds since 1970.
     pub(crate) generated: u64,
     /// Seconds; `None` is until invalidated.
@@ -87,6 +91,8 @@ pub(crate) enum Ending {
     Again,
     /// No answer.
     Failed(Reason),
+    /// A server error, where something is stored: who may have that gets it, and who began the fill else the error.
+    Errored,
     /// An answer that is nobody else's: each has to ask for its own.
     GiveUp(Reason),
 }

@@ -5,11 +5,16 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::language::Languages;
 
+/// Directives for the caches that a site's operator runs (RFC 9213 §3); this is one.
+pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
 /// Fields of one connection (RFC 9110 §7.6.1), whatever `Connection` lists.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
+    // RFC 9111 §3.1: of the proxy, and not to be stored.
+    "proxy-authentication-info",
     "proxy-authorization",
     "proxy-connection",
     "te",
@@ -19,13 +24,28 @@ const HOP_BY_HOP: [&str; 8] = [
 
 /// What `Connection` cannot take away from a message: a sender that lists these would change what the
 /// message means.
-const NEVER_DROPPED: [HeaderName; 6] = [
+const NEVER_DROPPED: [HeaderName; 19] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
+    // Who may store it, for how long, and for whom it is.
     header::CACHE_CONTROL,
+    CDN_CACHE_CONTROL,
+    header::PRAGMA,
+    header::EXPIRES,
+    header::DATE,
+    header::AGE,
+    header::VARY,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    // What the bytes are, and where they lead.
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_SECURITY_POLICY,
+    header::LOCATION,
 ];
 
 /// Fields that say where a request came from. Those of strangers are dropped and ours put in their place.
@@ -58,9 +78,14 @@ const FORWARDING: [&str; 26] = [
     "x-arr-ssl",
 ];
 
+/// The request field that asks this proxy alone what it decides; nobody else ever sees it.
+pub(crate) const DEBUG: HeaderName = HeaderName::from_static("phantom-frame-debug");
+
 /// End-to-end fields that no fill carries for a client's sake: somebody's identity, what the fill says
-/// itself, and what asks for less than the whole page. None of them is ever an axis.
-const NEVER_ON_A_FILL: [HeaderName; 15] = [
+/// itself, what asks for less than the whole page, and what is not the backend's affair. None of them is ever
+/// an axis.
+const NEVER_ON_A_FILL: [HeaderName; 16] = [
+    DEBUG,
     header::COOKIE,
     header::AUTHORIZATION,
     header::HOST,
@@ -166,26 +191,40 @@ pub(crate) fn is_sendable(name: &HeaderName) -> bool {
     !NEVER_ON_A_FILL.contains(name) && !is_forwarding(name) && !is_hop_by_hop(name) && !is_disguise(name)
 }
 
-/// A field as it goes out on fills: its lines as one (RFC 9110 §5.3), without whitespace around them, and
-/// `Accept-Language` in its normal form.
+/// A field as it goes out on fills: its lines as one (RFC 9110 §5.3), without whitespace around them, a list of
+/// tokens without whitespace in it (§5.6.1), and `Accept-Language` in its normal form. A value that is anything
+/// else, such as an address, a quoted string or a sentence, keeps what stands between.
 pub(crate) fn normal_value(
     name: &HeaderName,
     headers: &HeaderMap,
     languages: &Languages,
 ) -> Option<HeaderValue> {
-    let mut lines = headers
+    let lines: Vec<&[u8]> = headers
         .get_all(name)
         .iter()
-        .map(|line| line.as_bytes().trim_ascii());
-    let mut value = lines.next()?.to_vec();
-    for line in lines {
-        value.extend_from_slice(b", ");
-        value.extend_from_slice(line);
+        .map(|line| line.as_bytes().trim_ascii())
+        .collect();
+    if lines.is_empty() {
+        return None;
     }
+    let elements = || {
+        let elements = lines.iter().flat_map(|line| line.split(|byte| *byte == b','));
+        elements.map(<[u8]>::trim_ascii)
+    };
+    let mut value = match elements().all(is_token) {
+        true => elements().collect::<Vec<_>>().join(&b","[..]),
+        false => lines.join(&b", "[..]),
+    };
     if *name == header::ACCEPT_LANGUAGE {
         value = languages.normal(&String::from_utf8_lossy(&value))?.into_bytes();
     }
     HeaderValue::from_bytes(&value).ok()
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(bytes: &[u8]) -> bool {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_of_token)
 }
 
 /// The same as text, for keys and for comparing variants (RFC 9111 §4.1): two values have one text only
@@ -359,6 +398,23 @@ mod tests {
     }
 
     #[test]
+    fn connection_takes_nothing_that_a_message_is_judged_by() {
+        for name in NEVER_DROPPED {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONNECTION, HeaderValue::from_str(name.as_str()).unwrap());
+            headers.insert(&name, HeaderValue::from_static("1"));
+            strip_hop_by_hop(&mut headers);
+            assert!(headers.contains_key(&name), "{name}");
+        }
+        for name in HOP_BY_HOP {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("1"));
+            strip_hop_by_hop(&mut headers);
+            assert!(headers.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
     fn an_underscore_does_not_hide_a_field() {
         for (name, expected) in [
             ("content_length", true),
@@ -415,6 +471,16 @@ mod tests {
             normal_text(&name, &headers, &Languages::default())
         };
         assert_eq!(text(&[b"a", b" b "]), text(&[b"a, b"]));
+        assert_eq!(text(&[b"a ,b", b"c"]), text(&[b"a,b,\tc"]));
+        for (one, other) in [
+            (&b"a b,c"[..], &b"a b, c"[..]),
+            (b"/a,b", b"/a, b"),
+            (b"\"a,b\"", b"\"a, b\""),
+            (b"a,,b", b"a, ,b"),
+            (b"a,b", b"a b"),
+        ] {
+            assert_ne!(text(&[one]), text(&[other]), "{}", one.escape_ascii());
+        }
         assert_ne!(text(&[b"\xff"]), text(&[b"\\xff"]));
         assert_ne!(text(&["\u{e4}".as_bytes()]), text(&[b"\\xc3\\xa4"]));
         assert_ne!(text(&[b"\\"]), text(&[b"\\\\"]));

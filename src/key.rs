@@ -88,8 +88,18 @@ pub(crate) struct KeyRules {
     pub(crate) headers: Vec<HeaderName>,
     pub(crate) cookies: Vec<Box<str>>,
     pub(crate) ignore_query: NameList,
+    /// The only parameters that count, if set.
+    pub(crate) keep_query: Option<NameList>,
+    pub(crate) query_order: QueryOrder,
     pub(crate) languages: Languages,
     pub(crate) custom: Option<CacheKeyFn>,
+}
+
+/// `sort_query`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueryOrder {
+    AsSent,
+    ByName,
 }
 
 /// Whether host and scheme are part of the key.
@@ -115,16 +125,24 @@ pub(crate) struct KeySource<'a> {
 }
 
 impl KeyRules {
-    /// The query without the parameters of `ignore_query`, otherwise byte for byte as it was.
+    /// The query without the parameters that change nothing, in order if it is to be; otherwise byte for byte as
+    /// it was.
     pub(crate) fn keep_query<'q>(&self, query: &'q str) -> std::borrow::Cow<'q, str> {
-        if self.ignore_query.is_empty() || query.is_empty() {
+        let is_as_sent = self.ignore_query.is_empty()
+            && self.keep_query.is_none()
+            && self.query_order == QueryOrder::AsSent;
+        if is_as_sent || query.is_empty() {
             return query.into();
         }
         let is_kept = |parameter: &&str| {
-            let name = parameter.split_once('=').map_or(*parameter, |(name, _)| name);
-            !self.ignore_query.contains(name)
+            let name = parameter_name(parameter);
+            let counts = self.keep_query.as_ref().is_none_or(|names| names.contains(name));
+            counts && !self.ignore_query.contains(name)
         };
-        let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+        let mut kept: Vec<&str> = query.split('&').filter(is_kept).collect();
+        if self.query_order == QueryOrder::ByName {
+            kept.sort_by_key(|parameter| parameter_name(parameter));
+        }
         kept.join("&").into()
     }
 
@@ -159,7 +177,13 @@ impl KeyRules {
         }
         for name in &self.headers {
             if let Some(value) = normal_text(name, source.headers, &self.languages) {
-                part(format_args!("header.{name}"), &value);
+                match *name {
+                    header::COOKIE => part(
+                        format_args!("header.{name}"),
+                        &blake3::hash(value.as_bytes()).to_hex(),
+                    ),
+                    _ => part(format_args!("header.{name}"), &value),
+                }
             }
         }
         for name in &self.cookies {
@@ -188,6 +212,10 @@ impl KeyRules {
     }
 }
 
+fn parameter_name(parameter: &str) -> &str {
+    parameter.split_once('=').map_or(parameter, |(name, _)| name)
+}
+
 /// `METHOD:/path?query`, without `?` when the query is empty.
 pub(crate) fn target_line(method: &str, path: &str, query: &str) -> String {
     if query.is_empty() {
@@ -209,6 +237,8 @@ mod tests {
             headers: Vec::new(),
             cookies: Vec::new(),
             ignore_query: NameList::default(),
+            keep_query: None,
+            query_order: QueryOrder::AsSent,
             languages: Languages::default(),
             custom: None,
         }
@@ -323,6 +353,49 @@ mod tests {
     }
 
     #[test]
+    fn of_a_query_only_what_counts_is_kept() {
+        let mut rules = rules();
+        rules.keep_query = Some(NameList::new(["page", "sort_*"]));
+        for (query, kept) in [
+            ("page=2", "page=2"),
+            ("x=1&page=2&y&sort_by=a", "page=2&sort_by=a"),
+            ("Page=2&page", "Page=2&page"),
+            ("pages=2&%70age=2", ""),
+            ("page=%20;x&&", "page=%20;x"),
+            ("", ""),
+        ] {
+            assert_eq!(rules.keep_query(query), kept, "{query}");
+        }
+        // What changes nothing changes nothing, though it is named among what does.
+        rules.ignore_query = NameList::new(["sort_dir"]);
+        assert_eq!(rules.keep_query("sort_dir=1&sort_by=a"), "sort_by=a");
+        rules.keep_query = Some(NameList::default());
+        assert_eq!(rules.keep_query("page=2&x"), "");
+    }
+
+    #[test]
+    fn parameters_are_sorted_by_name_alone() {
+        let mut rules = rules();
+        assert_eq!(rules.keep_query("b=1&a=2"), "b=1&a=2");
+        rules.query_order = QueryOrder::ByName;
+        for (query, sorted) in [
+            ("b=1&a=2", "a=2&b=1"),
+            // The order of equal names is a list's.
+            ("t=2&a=1&t=1", "a=1&t=2&t=1"),
+            ("a=&a&A=1", "A=1&a=&a"),
+            ("%62=1&a=2", "%62=1&a=2"),
+            ("ab=1&a=2", "a=2&ab=1"),
+            ("b&&a", "&a&b"),
+            ("", ""),
+        ] {
+            assert_eq!(rules.keep_query(query), sorted, "{query}");
+            assert_eq!(rules.keep_query(sorted), sorted, "{query}");
+        }
+        rules.ignore_query = NameList::new(["utm_*"]);
+        assert_eq!(rules.keep_query("b=1&utm_a=1&a=2"), "a=2&b=1");
+    }
+
+    #[test]
     fn a_cookie_is_in_the_key_by_its_hash_only() {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "theme=dark; other=1".parse().unwrap());
@@ -330,5 +403,8 @@ mod tests {
         rules.cookies = vec!["theme".into()];
         let key = rules.key(&source("/", "", &headers)).unwrap();
         assert!(key.text.contains("cookie.theme 64:") && !key.text.contains("dark"));
+        rules.headers = vec![header::COOKIE];
+        let key = rules.key(&source("/", "", &headers)).unwrap();
+        assert!(key.text.contains("header.cookie 64:") && !key.text.contains("dark"));
     }
 }

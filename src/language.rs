@@ -23,29 +23,36 @@ impl Languages {
     /// The normal form of a field value, which is its own normal form: the site's language that it asks
     /// for, `None` for none of them; or, where the site names no languages, those asked for by falling
     /// weight, in lower case, without weights and without those of weight 0.
+    ///
+    /// RFC 9110 §12.5.4: that the first of several equal weights is meant more "cannot be relied upon". Between
+    /// them the site's own order decides; where it names none, the order stays for the backend to read.
     pub(crate) fn normal(&self, value: &str) -> Option<String> {
         let mut ranges = ranges(value);
         // Stable: equal weights keep the order in which they were sent.
         ranges.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-        let mut wanted = ranges
-            .iter()
-            .filter(|(weight, _)| *weight > 0)
-            .map(|(_, range)| range.as_str());
         if self.0.is_empty() {
-            return Some(wanted.collect::<Vec<_>>().join(","));
+            let wanted = ranges.iter().filter(|(weight, _)| *weight > 0);
+            let names: Vec<&str> = wanted.map(|(_, range)| range.as_str()).collect();
+            return Some(names.join(","));
         }
         let tags = self.0.iter().map(|tag| &**tag);
         let offered: Vec<&str> = tags.filter(|tag| !is_refused(tag, &ranges)).collect();
-        wanted.find_map(|range| look_up(range, &offered))
+        let kept: Vec<&Range> = ranges.iter().filter(|(weight, _)| *weight > 0).collect();
+        let found = kept.chunk_by(|one, other| one.0 == other.0).find_map(|equals| {
+            let places = equals.iter().filter_map(|(_, range)| look_up(range, &offered));
+            offered.get(places.min()?)
+        });
+        found.map(|tag| (*tag).to_owned())
     }
 }
 
-/// RFC 4647 §3.4: the range itself, then ever shorter ones. `*` alone asks for nothing in particular.
-fn look_up(range: &str, offered: &[&str]) -> Option<String> {
+/// RFC 4647 §3.4: the range itself, then ever shorter ones; the place of what is found. `*` alone asks for nothing
+/// in particular.
+fn look_up(range: &str, offered: &[&str]) -> Option<usize> {
     let mut range = range;
     loop {
-        if let Some(tag) = offered.iter().find(|tag| tag.eq_ignore_ascii_case(range)) {
-            return Some((*tag).to_owned());
+        if let Some(place) = offered.iter().position(|tag| tag.eq_ignore_ascii_case(range)) {
+            return Some(place);
         }
         range = shorter(range)?;
     }
@@ -137,6 +144,21 @@ mod tests {
             (";;q=1,,-", None),
         ] {
             assert_eq!(site.normal(value).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn between_equal_weights_the_site_s_order_decides() {
+        let site = Languages::new(["de", "en", "fr"]);
+        for (value, expected) in [
+            ("en, de", "de"),
+            ("de, en", "de"),
+            ("fr;q=0.5, en;q=0.5, it;q=0.5", "en"),
+            ("fr, en-US;q=0.9, de;q=0.9", "fr"),
+            ("it, fr;q=0.5, en;q=0.5", "en"),
+            ("en-GB, de;q=0.9", "en"),
+        ] {
+            assert_eq!(site.normal(value).as_deref(), Some(expected), "{value}");
         }
     }
 

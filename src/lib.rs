@@ -24,11 +24,12 @@ mod serve;
 pub mod server;
 mod snapshot;
 mod throttle;
+mod token;
 mod trailers;
 mod upstream;
 
 pub use clock::Clock;
-pub use config::{CreateProxyConfig, Durability, FillMode, RequestInfo, Settings, Ttl};
+pub use config::{CreateProxyConfig, Durability, FillMode, PathRule, RequestInfo, SetCookie, Settings, Ttl};
 pub use control::create_control_router;
 pub use error::{Error, ErrorKind};
 pub use invalidate::{RefreshError, RefreshMessage, RefreshMode, RefreshTrigger, Refreshed};

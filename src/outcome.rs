@@ -7,7 +7,8 @@
 pub enum Outcome {
     /// Answered from a stored response, without the backend.
     Hit,
-    /// Answered from a stored response that should have been validated, because the backend could not be asked.
+    /// Answered from a stored response that should have been validated: the backend failed, or it is renewed
+    /// behind the answer.
     Stale,
     /// The backend said that the stored response still holds (304).
     Revalidated,
@@ -19,7 +20,7 @@ pub enum Outcome {
     Pass,
     /// Became a tunnel to the backend, or asked for one.
     Tunnel,
-    /// Answered by the proxy itself: a request that it does not accept.
+    /// Answered by the proxy itself: a request that it does not accept, or may not forward.
     Refused,
     /// The backend gave no answer that could be passed on.
     Failed,
@@ -107,7 +108,7 @@ reasons! {
     /// `include_paths` is set and the path matches none of it.
     NotIncluded = "not-included", Bypass, "add a pattern for the path to `include_paths`";
     /// The request carries credentials in a header field.
-    Authorization = "authorization", Bypass, "nothing: requests with credentials are never shared; `bypass_headers` adds to the fields that count";
+    Authorization = "authorization", Bypass, "nothing: what is asked for with credentials is never shared, but for what says `public`, `s-maxage` or `must-revalidate` where `fill = \"transparent\"`; `bypass_headers` adds to the fields that count";
     /// The request carries a cookie that may be somebody's identity.
     Cookie = "cookie", Bypass, "name cookies that do not change the page in `ignore_cookies`, those that do in `key_cookies`, or set `bypass_cookies` to the only ones that count";
     /// A query parameter looks like a key to something.
@@ -127,11 +128,11 @@ reasons! {
     /// The backend said `private`.
     Private = "private", UriMiss, "the backend sends `Cache-Control: private`; change it there";
     /// The answer sets a cookie.
-    SetCookie = "set-cookie", UriMiss, "the backend sets a cookie with the page; stop that there, or name a cookie that may be dropped in `ignore_set_cookies`";
+    SetCookie = "set-cookie", UriMiss, "the backend sets a cookie with the page; stop that there, or name a cookie that may be dropped in `ignore_set_cookies`, or set `set_cookie = \"strip\"` for the path";
     /// The answer varies by everything.
     VaryStar = "vary-star", UriMiss, "the backend sends `Vary: *`; change it there";
     /// The status is not one that is stored without explicit freshness.
-    Status = "status", UriMiss, "answers with this status are stored only with explicit freshness (`Cache-Control: max-age=…`)";
+    Status = "status", UriMiss, "answers with this status are stored only with explicit freshness (`Cache-Control: max-age=…`); 428, 429, 431 and 511 never";
     /// A server error.
     ServerError = "server-error", UriMiss, "errors are stored only with explicit freshness; mend the backend";
     /// Already expired when it came, with nothing to validate it by.
@@ -154,6 +155,16 @@ reasons! {
     TooLarge = "too-large", UriMiss, "raise `max_body`";
     /// More variants than `max_variants`.
     Variants = "variants", VaryMiss, "raise `max_variants`, or let the backend vary by less";
+    /// A status that is not known, and `must-understand`.
+    MustUnderstand = "must-understand", UriMiss, "the backend sends `must-understand` with a status that has no known meaning to a cache; change it there";
+    /// Asked for less often than `min_uses` says.
+    MinUses = "min-uses", UriMiss, "nothing: the page is stored when it has been asked for `min_uses` times";
+    /// Stale, and being renewed behind this answer.
+    Revalidating = "revalidating", Stale, "nothing: `stale-while-revalidate` lets the page be served while it is renewed";
+    /// `only-if-cached`, and nothing is stored that may be used.
+    OnlyIfCached = "only-if-cached", UriMiss, "nothing here: the client wants nothing that is not stored";
+    /// The client's `Cache-Control` or `Pragma` asks for more than what is stored.
+    ClientDirective = "client-directive", Request, "turn `trust_client_cache_control` off to have the Cache-Control of requests ignored";
     /// No room under `disk_limit` for a body that is being fetched, or pages come faster than others can go.
     DiskLimit = "disk-limit", UriMiss, "raise `disk_limit`, or lower `max_body` or `max_fills`";
     /// Pages of `max_hosts` other hosts are stored.

@@ -43,6 +43,13 @@ fn the_readme_has_every_setting_as_it_is() {
 }
 
 #[test]
+fn the_readme_names_what_a_rule_may_set() {
+    let per_path = keys().iter().filter(|key| key.is_per_path());
+    let names: Vec<_> = per_path.map(|key| code(key.name())).collect();
+    assert_region("rule-settings", &names.join(", "));
+}
+
+#[test]
 fn the_readme_has_a_row_for_every_reason() {
     let meanings = meanings_of_reasons();
     assert_eq!(meanings.len(), Reason::ALL.len());

@@ -33,6 +33,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("language", Level::Words),
     ("fsops", Level::Words),
     ("throttle", Level::Words),
+    ("token", Level::Words),
     ("trailers", Level::Words),
     // Knows nothing of what it drives: stores implement its trait.
     ("invalidate", Level::Words),

@@ -1,27 +1,32 @@
 //! Settings -> the validated option sets of the modules. Everything that can be wrong is found here,
 //! by the name of its setting.
 
+mod book;
 mod fields;
 
 use http::Uri;
+use http::header;
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
+use crate::config::rule::Audience;
 use crate::config::{CreateProxyConfig, FillMode, Settings, Ttl};
 use crate::error::Error;
 use crate::headers::{NameList, VOLATILE_HEADERS, normal_host};
-use crate::key::{HostInKey, KeyRules};
+use crate::key::{HostInKey, KeyRules, QueryOrder};
 use crate::pattern::PathPattern;
-use crate::policy::fill::{FillRules, PRESET_HEADERS};
+use crate::policy::fill::{FillCredentials, FillRules, PRESET_HEADERS};
 use crate::policy::filter::Filters;
-use crate::policy::identity::{
-    BYPASS_HEADERS, BYPASS_QUERY, CookieRule, IGNORED_COOKIES, IGNORED_SET_COOKIES, IdentityRules,
-};
-use crate::policy::request::{AcceptRule, AfterUnsafe, Methods, RequestRules, Upgrades};
+use crate::policy::freshness::LifetimeRules;
+use crate::policy::identity::{IGNORED_SET_COOKIES, IdentityRules};
+use crate::policy::request::{AcceptRule, AfterUnsafe, ClientDirectives, Methods, RequestRules, Upgrades};
+use crate::policy::shape::ResponseRules;
 use crate::policy::store::StoreRules;
 use crate::snapshot::Bounds;
 
-use fields::{header_names, header_value, languages, unkeyed, vary};
+pub(crate) use book::{Origin, RuleBook, rule_book};
+pub(crate) use fields::token;
+use fields::{added, header_names, header_value, identity, languages, stripped, unkeyed, vary};
 
 /// The rules of a proxy, checked.
 #[derive(Clone)]
@@ -30,7 +35,13 @@ pub(crate) struct Rules {
     pub(crate) key: KeyRules,
     pub(crate) fill: FillRules,
     pub(crate) store: StoreRules,
+    pub(crate) response: ResponseRules,
     pub(crate) site: SiteRules,
+    /// Seconds; 0 is off.
+    pub(crate) refresh_ahead: u64,
+    pub(crate) min_uses: usize,
+    pub(crate) max_variants: usize,
+    pub(crate) origin: Origin,
 }
 
 /// What of wrong settings can be kept where nothing is stored: what is refused, and who is believed.
@@ -107,6 +118,14 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             headers: key_headers,
             cookies: keyed_cookies,
             ignore_query: NameList::new(settings.ignore_query.iter().map(String::as_str)),
+            keep_query: settings
+                .keep_query
+                .as_ref()
+                .map(|names| NameList::new(names.iter().map(String::as_str))),
+            query_order: match settings.sort_query {
+                true => QueryOrder::ByName,
+                false => QueryOrder::AsSent,
+            },
             languages: languages(&settings.languages)?,
             custom: config.cache_key_fn.clone(),
         },
@@ -116,9 +135,21 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             user_agent: header_value("fill_user_agent", &settings.fill_user_agent)?,
             unkeyed: unkeyed.clone(),
             preset: NameList::new(PRESET_HEADERS.iter().copied()),
+            credentials: match settings.fill {
+                FillMode::Canonical => FillCredentials::LeftOut,
+                FillMode::Transparent => FillCredentials::Carried,
+            },
+            aside: vec![header::AUTHORIZATION],
         },
         store: StoreRules {
-            default_ttl: settings.default_ttl,
+            lifetimes: LifetimeRules {
+                default_ttl: settings.default_ttl,
+                ttl: settings.ttl,
+                while_revalidate: settings.stale_while_revalidate.map(whole_seconds),
+                if_error: settings.stale_if_error.map(whole_seconds),
+            },
+            audience: Audience::AsSaid,
+            set_cookie: settings.set_cookie,
             not_found_ttl: whole_seconds(settings.not_found_ttl),
             ignore_set_cookies: extended(IGNORED_SET_COOKIES, &settings.ignore_set_cookies),
             volatile: match settings.fill {
@@ -128,6 +159,19 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             vary: vary(settings, unkeyed)?,
             max_body: settings.max_body,
         },
+        response: ResponseRules::new(
+            stripped(&settings.strip_headers)?,
+            added(&settings.add_headers)?,
+            settings
+                .client_cache_control
+                .as_deref()
+                .map(|text| header_value("client_cache_control", text))
+                .transpose()?,
+        ),
+        refresh_ahead: whole_seconds(settings.refresh_ahead),
+        min_uses: settings.min_uses,
+        max_variants: settings.max_variants,
+        origin: Origin::Server,
         site: SiteRules {
             aliases: aliases(
                 &settings.aliases,
@@ -162,23 +206,10 @@ fn request_rules(
             true => AfterUnsafe::Validate,
             false => AfterUnsafe::Nothing,
         },
-    })
-}
-
-fn identity(settings: &Settings, keyed: &[Box<str>]) -> Result<IdentityRules, Error> {
-    let own = header_names("bypass_headers", &settings.bypass_headers)?;
-    let builtin = BYPASS_HEADERS.iter().filter_map(|name| name.parse().ok());
-    let cookies = match &settings.bypass_cookies {
-        Some(names) => CookieRule::Only(NameList::new(names.iter().map(String::as_str))),
-        None => CookieRule::AllBut {
-            ignored: extended(IGNORED_COOKIES, &settings.ignore_cookies),
-            keyed: keyed.to_vec(),
+        client_directives: match settings.trust_client_cache_control {
+            true => ClientDirectives::Obeyed,
+            false => ClientDirectives::Ignored,
         },
-    };
-    Ok(IdentityRules {
-        bypass_headers: builtin.chain(own).collect(),
-        bypass_query: extended(BYPASS_QUERY, &settings.bypass_query),
-        cookies,
     })
 }
 
@@ -295,13 +326,13 @@ pub(crate) fn site_name(settings: &Settings) -> Option<String> {
     settings.site.clone().or_else(host)
 }
 
-/// How much may be stored.
-pub(crate) fn bounds(settings: &Settings) -> Bounds {
+/// How much may be stored. A body may be as large as any rule lets it be.
+pub(crate) fn bounds(settings: &Settings, rules: &RuleBook) -> Bounds {
     Bounds {
         disk_bytes: settings.disk_limit,
         snapshots: settings.max_snapshots as u64,
         hosts: settings.max_hosts,
-        body_bytes: settings.max_body,
+        body_bytes: rules.largest_body(),
     }
 }
 
@@ -329,6 +360,7 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
         ("max_fills", settings.max_fills),
         ("max_variants", settings.max_variants),
         ("max_hosts", settings.max_hosts),
+        ("min_uses", settings.min_uses),
     ] {
         if value == 0 {
             return Err(Error::config(
@@ -338,13 +370,15 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
             .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
         }
     }
-    if let Ttl::For(ttl) = settings.default_ttl
-        && ttl.as_secs() > 1 << 31
-    {
-        return Err(
-            Error::config("default_ttl", "`default_ttl` is longer than 68 years")
-                .with_hint("write \"forever\""),
-        );
+    for (setting, ttl) in [("default_ttl", Some(settings.default_ttl)), ("ttl", settings.ttl)] {
+        if let Some(Ttl::For(ttl)) = ttl
+            && ttl.as_secs() > 1 << 31
+        {
+            return Err(
+                Error::config(setting, format!("`{setting}` is longer than 68 years"))
+                    .with_hint("write \"forever\""),
+            );
+        }
     }
     Ok(())
 }

@@ -174,16 +174,24 @@ impl SourceFile {
     }
 }
 
+/// The settings whose values are not shown.
+const SECRETS: [&str; 2] = ["control_auth", "debug_token"];
+
 /// The text with every byte of a secret as an asterisk, so that offsets stay and no message shows it.
 /// Works on lines, because a file that is no TOML has no structure to ask.
 fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let value = line
-            .split_once("control_auth")
-            .filter(|(_, rest)| !rest.starts_with("_file"))
-            .and_then(|(_, rest)| rest.split_once('='))
-            .map_or("", |(_, value)| value);
+        let behind = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            let (_, value) = rest.split_once('=').filter(|_| !rest.starts_with("_file"))?;
+            Some(value)
+        };
+        let value = SECRETS
+            .into_iter()
+            .filter_map(behind)
+            .max_by_key(|value| value.len());
+        let value = value.unwrap_or("");
         let shown = line.len() - value.len();
         masked.push_str(line.get(..shown).unwrap_or(""));
         masked.extend(value.bytes().map(|byte| match byte {
@@ -207,11 +215,16 @@ mod tests {
             ),
             ("server.control_auth=x", "server.control_auth=*"),
             ("\"control_auth\" = 7", "\"control_auth\" = *"),
+            ("debug_token = 'x'", "debug_token = ***"),
             ("control_auth_file = \"a\"", "control_auth_file = \"a\""),
             ("# control_auth is a token", "# control_auth is a token"),
         ] {
             assert_eq!(masked(text), expected);
             assert_eq!(masked(text).len(), text.len());
+        }
+        for key in crate::config::keys().iter().filter(|key| key.is_secret()) {
+            let line = format!("{} = x", key.name());
+            assert!(masked(&line).ends_with("= *"), "{line}");
         }
     }
 

@@ -1,7 +1,9 @@
-//! The TOML file: `[server]` with the keys of [`keys`](super::keys::keys), and `[[watch]]`.
+//! The TOML file: `[server]` with the keys of [`keys`](super::keys::keys), `[[rule]]` and `[[watch]]`.
 //!
 //! It is read as spanned values and not through serde: so an unknown key, a wrong type and a value that
 //! cannot work are all said in the same way, with the place and the nearest thing that would do.
+
+mod rule;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,12 +17,14 @@ use super::given::{Given, Misfit};
 use super::keys::{self, Key};
 use super::server::WatchRule;
 use super::units;
+use rule::RuleSection;
 
 /// A file that was read: what it says, and where.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
     pub(crate) source: SourceFile,
     pub(crate) values: Vec<(&'static Key, Given)>,
+    pub(crate) rules: Vec<RuleSection>,
     pub(crate) watch: Vec<WatchRule>,
     pub(crate) spans: HashMap<&'static str, Spans>,
 }
@@ -33,6 +37,13 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
+    fn of(value: &Spanned<DeValue<'_>>) -> Self {
+        Self {
+            value: value.span(),
+            elements: Vec::new(),
+        }
+    }
+
     /// The element that `message` quotes, or else the whole value.
     pub(crate) fn blamed_by(&self, message: &str) -> Range<usize> {
         let quoted = |text: &str| {
@@ -44,7 +55,7 @@ impl Spans {
     }
 }
 
-const SECTIONS: [&str; 2] = ["server", "watch"];
+const SECTIONS: [&str; 3] = ["server", "rule", "watch"];
 const WATCH_KEYS: [&str; 3] = ["paths", "invalidate", "settle"];
 
 /// Reads and parses the file; what its values mean together is judged later.
@@ -64,6 +75,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ConfigError> 
     let mut file = ConfigFile {
         source: SourceFile::new(path, text),
         values: Vec::new(),
+        rules: Vec::new(),
         watch: Vec::new(),
         spans: HashMap::new(),
     };
@@ -71,6 +83,12 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ConfigError> 
     for (name, value) in in_order(document.get_ref()) {
         match (&**name.get_ref(), value.get_ref()) {
             ("server", DeValue::Table(table)) => file.server(table)?,
+            ("rule", DeValue::Array(rules)) => {
+                for rule in rules.iter() {
+                    let rule = file.rule_section(rule)?;
+                    file.rules.push(rule);
+                }
+            }
             ("watch", DeValue::Array(rules)) => {
                 for rule in rules.iter() {
                     let rule = file.watch_rule(rule)?;
@@ -79,6 +97,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ConfigError> 
                 file.note_watch(value);
             }
             ("server", _) => return Err(file.not_a_section(name, "[server]")),
+            ("rule", _) => return Err(file.not_a_section(name, "[[rule]]")),
             ("watch", _) => return Err(file.not_a_section(name, "[[watch]]")),
             _ => return Err(file.unknown_section(name, value)),
         }
@@ -92,18 +111,20 @@ impl ConfigFile {
             let Some(key) = keys::find(name.get_ref()) else {
                 return Err(self.unknown_key(name, "[server]", keys::keys().iter().map(Key::name)));
             };
-            let mut spans = Spans {
-                value: value.span(),
-                elements: Vec::new(),
-            };
-            let given = match value.get_ref() {
-                DeValue::Array(list) => Given::List(self.texts(key.name(), list.iter(), &mut spans)?),
-                value => scalar(value),
-            };
+            let (given, spans) = self.given(key, value)?;
             self.spans.insert(key.name(), spans);
             self.values.push((key, given));
         }
         Ok(())
+    }
+
+    fn given(&self, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<(Given, Spans), ConfigError> {
+        let mut spans = Spans::of(value);
+        let given = match value.get_ref() {
+            DeValue::Array(list) => Given::List(self.texts(key.name(), list.iter(), &mut spans)?),
+            value => scalar(value),
+        };
+        Ok((given, spans))
     }
 
     fn watch_rule(&self, rule: &Spanned<DeValue<'_>>) -> Result<WatchRule, ConfigError> {
@@ -120,8 +141,8 @@ impl ConfigFile {
         };
         for (name, value) in in_order(table) {
             match &**name.get_ref() {
-                "paths" => read.paths = self.list("paths", value)?,
-                "invalidate" => read.invalidate = self.list("invalidate", value)?,
+                "paths" => read.paths = self.list("paths", value, &mut Spans::default())?,
+                "invalidate" => read.invalidate = self.list("invalidate", value, &mut Spans::default())?,
                 "settle" => {
                     let given = scalar(value.get_ref());
                     let Given::Text(text) = &given else {
@@ -150,9 +171,14 @@ impl ConfigFile {
         Ok(read)
     }
 
-    fn list(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, ConfigError> {
+    fn list(
+        &self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        spans: &mut Spans,
+    ) -> Result<Vec<String>, ConfigError> {
         match value.get_ref() {
-            DeValue::Array(list) => self.texts(name, list.iter(), &mut Spans::default()),
+            DeValue::Array(list) => self.texts(name, list.iter(), spans),
             other => {
                 let given = scalar(other);
                 let hint = match &given {
@@ -184,10 +210,7 @@ impl ConfigFile {
 
     /// Notes where the rules stand, for errors that are found when the watching begins.
     fn note_watch(&mut self, value: &Spanned<DeValue<'_>>) {
-        let mut spans = Spans {
-            value: value.span(),
-            elements: Vec::new(),
-        };
+        let mut spans = Spans::of(value);
         let rules = value
             .get_ref()
             .as_array()
@@ -214,14 +237,12 @@ impl ConfigFile {
     /// A value that does not fit its key.
     pub(crate) fn refuse(&self, key: &Key, given: &Given, misfit: Misfit) -> ConfigError {
         let span = self.spans.get(key.name()).map(|spans| spans.value.clone());
-        self.misfit_of(
-            key.is_secret(),
-            key.name(),
-            misfit.expected,
-            given,
-            span.unwrap_or(0..0),
-        )
-        .with_hint(misfit.hint)
+        self.refuse_at(key, given, misfit, span.unwrap_or(0..0))
+    }
+
+    fn refuse_at(&self, key: &Key, given: &Given, misfit: Misfit, span: Range<usize>) -> ConfigError {
+        self.misfit_of(key.is_secret(), key.name(), misfit.expected, given, span)
+            .with_hint(misfit.hint)
     }
 
     fn misfit(&self, name: &str, expected: &str, given: &Given, span: Range<usize>) -> ConfigError {
@@ -292,7 +313,7 @@ impl ConfigFile {
         let what = if is_section { "section" } else { "key" };
         let hint = match nearest(text, SECTIONS) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "the sections are [server] and [[watch]]".into(),
+            None => "the sections are [server], [[rule]] and [[watch]]".into(),
         };
         self.error(name.span(), &format!("unknown {what} `{text}`"))
             .with_label(format!("unknown {what}"))
@@ -378,8 +399,8 @@ mod tests {
             ),
             (
                 "[rule]\npaths = []",
-                "config.toml:1:2: unknown section `rule`",
-                "the sections are [server] and [[watch]]",
+                "config.toml:1:2: `rule` must be a section begun with `[[rule]]`",
+                "write `[[rule]]` on a line of its own",
             ),
             (
                 "[[watches]]\npaths = []",
@@ -394,7 +415,7 @@ mod tests {
             (
                 "prot = 3000",
                 "config.toml:1:1: unknown key `prot`",
-                "the sections are [server] and [[watch]]",
+                "the sections are [server], [[rule]] and [[watch]]",
             ),
             (
                 "[[server]]\nproxy_port = 3000",
@@ -450,6 +471,9 @@ mod tests {
             "[server]\ncontrol_auth = \"hunter2",
             "[server]\ncontrol_auth = [\"hunter2\"]\nx = 1",
             "[server]\ncontrol_auth = \"hunter2\"\nx = 1",
+            "[server]\ndebug_token = hunter2",
+            "[server]\ndebug_token = \"hunter2\"\nx = 1",
+            "[[rule]]\nmatch = [\"/\"]\ndebug_token = \"hunter2\"",
         ] {
             let error = parsed(text).unwrap_err();
             let place = error.place().unwrap();

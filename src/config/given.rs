@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::server::{LogFormat, Secret, ServerSettings};
-use super::{Durability, FillMode, Ttl, units};
+use super::{Durability, FillMode, SetCookie, Ttl, units};
 
 type At<T> = fn(&mut ServerSettings) -> &mut T;
 
@@ -27,7 +27,10 @@ pub(crate) enum Field {
     /// A duration that cannot be zero.
     Timeout(At<Duration>),
     Duration(At<Duration>),
+    OptionalDuration(At<Option<Duration>>),
     Ttl(At<Ttl>),
+    OptionalTtl(At<Option<Ttl>>),
+    SetCookie(At<SetCookie>),
     Durability(At<Durability>),
     LogFormat(At<LogFormat>),
     Fill(At<FillMode>),
@@ -122,7 +125,7 @@ impl Given {
         }
     }
 
-    fn switch(&self) -> Result<bool, Misfit> {
+    pub(crate) fn switch(&self) -> Result<bool, Misfit> {
         let expected = "true or false";
         match self {
             Self::Switch(value) => Ok(*value),
@@ -144,6 +147,14 @@ impl Given {
             given => given.text(expected)?.to_owned(),
         };
         units::duration(&text).map_err(|error| Misfit::new(expected).with_hint(error.hint(&text)))
+    }
+
+    fn ttl(&self) -> Result<Ttl, Misfit> {
+        match self {
+            Self::Text(text) if text == "forever" => Ok(Ttl::Forever),
+            Self::Words(words) if words.iter().eq(["forever"]) => Ok(Ttl::Forever),
+            given => Ok(Ttl::For(given.duration("a duration or \"forever\"")?)),
+        }
     }
 
     fn size(&self) -> Result<u64, Misfit> {
@@ -174,6 +185,8 @@ const FILL_MODES: [(&str, FillMode); 2] = [
     ("canonical", FillMode::Canonical),
     ("transparent", FillMode::Transparent),
 ];
+
+const SET_COOKIES: [(&str, SetCookie); 2] = [("refuse", SetCookie::Refuse), ("strip", SetCookie::Strip)];
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -210,13 +223,10 @@ impl Field {
                 };
             }
             Self::Duration(at) => *at(settings) = given.duration("a duration")?,
-            Self::Ttl(at) => {
-                *at(settings) = match given {
-                    Given::Text(text) if text == "forever" => Ttl::Forever,
-                    Given::Words(words) if words.iter().eq(["forever"]) => Ttl::Forever,
-                    given => Ttl::For(given.duration("a duration or \"forever\"")?),
-                }
-            }
+            Self::OptionalDuration(at) => *at(settings) = Some(given.duration("a duration")?),
+            Self::Ttl(at) => *at(settings) = given.ttl()?,
+            Self::OptionalTtl(at) => *at(settings) = Some(given.ttl()?),
+            Self::SetCookie(at) => *at(settings) = given.one_of("\"refuse\" or \"strip\"", &SET_COOKIES)?,
             Self::Durability(at) => {
                 *at(settings) = given.one_of("\"none\", \"data\" or \"full\"", &DURABILITIES)?;
             }
@@ -245,16 +255,24 @@ impl Field {
             Self::Count(at) => i64::try_from(*at(settings)).unwrap_or(i64::MAX).into(),
             Self::Size(at) => units::size_text(*at(settings)).into(),
             Self::Timeout(at) | Self::Duration(at) => units::duration_text(*at(settings)).into(),
-            Self::Ttl(at) => match *at(settings) {
-                Ttl::Forever => "forever".into(),
-                Ttl::For(duration) => units::duration_text(duration).into(),
-            },
+            Self::OptionalDuration(at) => units::duration_text((*at(settings))?).into(),
+            Self::Ttl(at) => ttl_text(*at(settings)).into(),
+            Self::OptionalTtl(at) => ttl_text((*at(settings))?).into(),
+            Self::SetCookie(at) => name_of(&SET_COOKIES, *at(settings)),
             Self::Durability(at) => name_of(&DURABILITIES, *at(settings)),
             Self::LogFormat(at) => name_of(&LOG_FORMATS, *at(settings)),
             Self::Fill(at) => name_of(&FILL_MODES, *at(settings)),
             Self::List(at) => at(settings).clone().into(),
             Self::OptionalList(at) => at(settings).clone()?.into(),
         })
+    }
+
+    /// Whether this is a secret, and there is one.
+    pub(crate) fn is_set_secret(self, settings: &mut ServerSettings) -> bool {
+        match self {
+            Self::Secret(at) => at(settings).is_some(),
+            _ => false,
+        }
     }
 
     /// The path, if the setting is one.
@@ -264,6 +282,13 @@ impl Field {
             Self::OptionalPath(at) => at(settings).as_mut(),
             _ => None,
         }
+    }
+}
+
+fn ttl_text(ttl: Ttl) -> String {
+    match ttl {
+        Ttl::Forever => "forever".into(),
+        Ttl::For(duration) => units::duration_text(duration),
     }
 }
 

@@ -14,6 +14,7 @@ pub struct Key {
     flag_alias: Option<&'static str>,
     group: &'static str,
     help: &'static str,
+    per_path: bool,
     pub(crate) field: Field,
 }
 
@@ -60,8 +61,9 @@ impl Key {
             Field::Address(_) => "ADDRESS",
             Field::Count(_) => "NUMBER",
             Field::Size(_) => "SIZE",
-            Field::Timeout(_) | Field::Duration(_) => "DURATION",
-            Field::Ttl(_) => "DURATION|forever",
+            Field::Timeout(_) | Field::Duration(_) | Field::OptionalDuration(_) => "DURATION",
+            Field::Ttl(_) | Field::OptionalTtl(_) => "DURATION|forever",
+            Field::SetCookie(_) => "refuse|strip",
             Field::Durability(_) => "none|data|full",
             Field::LogFormat(_) => "text|json",
             Field::Fill(_) => "canonical|transparent",
@@ -99,6 +101,16 @@ impl Key {
         self
     }
 
+    /// Whether a `[[rule]]` may set it for some of the paths.
+    pub fn is_per_path(&self) -> bool {
+        self.per_path
+    }
+
+    const fn per_path(mut self) -> Self {
+        self.per_path = true;
+        self
+    }
+
     const fn or_flag(mut self, alias: &'static str) -> Self {
         self.flag_alias = Some(alias);
         self
@@ -132,12 +144,14 @@ const fn key(group: &'static str, name: &'static str, field: Field, help: &'stat
         flag_alias: None,
         group,
         help,
+        per_path: false,
         field,
     }
 }
 
 const WHERE: &str = "Addresses";
 const WHAT: &str = "What is stored";
+const TOLD: &str = "What clients are told";
 const LONG: &str = "For how long";
 const WHO: &str = "What is one page, and whose";
 const LIMIT: &str = "Timeouts and limits";
@@ -145,7 +159,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 56] = [
+static KEYS: [Key; 69] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -183,9 +197,29 @@ static KEYS: [Key; 56] = [
         .flag_named("durability"),
     key(WHAT, "volatile_headers", Field::List(|s| &mut s.proxy.volatile_headers), "Response fields that are not stored, beside the built-in ones"),
     key(WHAT, "ignore_set_cookies", Field::List(|s| &mut s.proxy.ignore_set_cookies), "Cookies whose Set-Cookie is cut from a page instead of preventing it"),
+    key(WHAT, "set_cookie", Field::SetCookie(|s| &mut s.proxy.set_cookie), "What becomes of a page that sets a cookie: it is not stored, or stored without it")
+        .per_path(),
+    key(TOLD, "strip_headers", Field::List(|s| &mut s.proxy.strip_headers), "Response fields that no client gets")
+        .per_path(),
+    key(TOLD, "add_headers", Field::List(|s| &mut s.proxy.add_headers), "Response fields that every client gets, as \"Name: value\"")
+        .per_path(),
+    key(TOLD, "client_cache_control", Field::OptionalText(|s| &mut s.proxy.client_cache_control), "The Cache-Control of stored pages; unset: the backend's, or that each use is to be validated")
+        .per_path(),
+    key(TOLD, "trust_client_cache_control", Field::Switch(|s| &mut s.proxy.trust_client_cache_control), "Obey the Cache-Control of requests, so that clients can have pages fetched anew"),
+    key(TOLD, "debug_token", Field::Secret(|s| &mut s.proxy.debug_token), "A token with which the request field Phantom-Frame-Debug gets the key and every decision"),
     key(LONG, "default_ttl", Field::Ttl(|s| &mut s.proxy.default_ttl), "The lifetime of a page that says nothing about it")
-        .flag_named("default-ttl"),
-    key(LONG, "not_found_ttl", Field::Duration(|s| &mut s.proxy.not_found_ttl), "How long a 404 or 410 is remembered, in memory"),
+        .flag_named("default-ttl")
+        .per_path(),
+    key(LONG, "ttl", Field::OptionalTtl(|s| &mut s.proxy.ttl), "The lifetime of every page, whatever the backend says")
+        .per_path(),
+    key(LONG, "stale_while_revalidate", Field::OptionalDuration(|s| &mut s.proxy.stale_while_revalidate), "How long past its lifetime a page is served while it is renewed behind the visit; unset: as the backend says")
+        .per_path(),
+    key(LONG, "stale_if_error", Field::OptionalDuration(|s| &mut s.proxy.stale_if_error), "How long past its lifetime a page is served when the backend fails; unset: as the backend says")
+        .per_path(),
+    key(LONG, "refresh_ahead", Field::Duration(|s| &mut s.proxy.refresh_ahead), "How long before its end a popular page is renewed behind a visit; 0 is off")
+        .per_path(),
+    key(LONG, "not_found_ttl", Field::Duration(|s| &mut s.proxy.not_found_ttl), "How long a 404 or 410 is remembered, in memory")
+        .per_path(),
     key(LONG, "pass_ttl", Field::Duration(|s| &mut s.proxy.pass_ttl), "How long it is remembered that a page cannot be stored"),
     key(LONG, "invalidate_after_unsafe", Field::Switch(|s| &mut s.proxy.invalidate_after_unsafe), "After a POST and its like, validate what is stored under that path"),
     key(WHO, "fill", Field::Fill(|s| &mut s.proxy.fill), "What a fetch for the cache carries of the request: nothing that is not named, or all but identity")
@@ -194,12 +228,20 @@ static KEYS: [Key; 56] = [
     key(WHO, "fill_user_agent", Field::Text(|s| &mut s.proxy.fill_user_agent), "The User-Agent of a canonical fill"),
     key(WHO, "unkeyed_headers", Field::List(|s| &mut s.proxy.unkeyed_headers), "Request fields that go along on a fill and change nothing, such as trace identifiers"),
     key(WHO, "languages", Field::List(|s| &mut s.proxy.languages), "The site's languages; Accept-Language is matched to one of them"),
-    key(WHO, "key_headers", Field::List(|s| &mut s.proxy.key_headers), "Request fields that make another page"),
-    key(WHO, "key_cookies", Field::List(|s| &mut s.proxy.key_cookies), "Cookies that make another page"),
-    key(WHO, "ignore_query", Field::List(|s| &mut s.proxy.ignore_query), "Query parameters that change nothing, such as \"utm_*\""),
+    key(WHO, "key_headers", Field::List(|s| &mut s.proxy.key_headers), "Request fields that make another page")
+        .per_path(),
+    key(WHO, "key_cookies", Field::List(|s| &mut s.proxy.key_cookies), "Cookies that make another page")
+        .per_path(),
+    key(WHO, "ignore_query", Field::List(|s| &mut s.proxy.ignore_query), "Query parameters that change nothing, such as \"utm_*\"")
+        .per_path(),
+    key(WHO, "keep_query", Field::OptionalList(|s| &mut s.proxy.keep_query), "The only query parameters that change something; unset: all")
+        .per_path(),
+    key(WHO, "sort_query", Field::Switch(|s| &mut s.proxy.sort_query), "Sort query parameters by name, in key and fetch")
+        .per_path(),
     key(WHO, "ignore_cookies", Field::List(|s| &mut s.proxy.ignore_cookies), "Cookies that change nothing, beside the built-in ones"),
     key(WHO, "vary_ignore", Field::List(|s| &mut s.proxy.vary_ignore), "Fields in Vary that are not looked at"),
-    key(WHO, "bypass_cookies", Field::OptionalList(|s| &mut s.proxy.bypass_cookies), "The only cookies that say who asks; unset: all that are left"),
+    key(WHO, "bypass_cookies", Field::OptionalList(|s| &mut s.proxy.bypass_cookies), "The only cookies that say who asks; unset: all that are left")
+        .per_path(),
     key(WHO, "bypass_headers", Field::List(|s| &mut s.proxy.bypass_headers), "Request fields that say who asks, beside the built-in ones"),
     key(WHO, "bypass_query", Field::List(|s| &mut s.proxy.bypass_query), "Query parameters that open something, beside the built-in ones"),
     key(LIMIT, "disk_limit", Field::Size(|s| &mut s.proxy.disk_limit), "How much disk the snapshots may take; 0 is no limit")
@@ -208,8 +250,12 @@ static KEYS: [Key; 56] = [
         .flag_named("max-snapshots"),
     key(LIMIT, "max_hosts", Field::Count(|s| &mut s.proxy.max_hosts), "How many hosts pages are kept for while public_url is not set"),
     key(LIMIT, "max_body", Field::Size(|s| &mut s.proxy.max_body), "The largest body that is stored")
-        .flag_named("max-body"),
-    key(LIMIT, "max_variants", Field::Count(|s| &mut s.proxy.max_variants), "How many variants (Vary) a page may have, beside the one without any of the fields"),
+        .flag_named("max-body")
+        .per_path(),
+    key(LIMIT, "max_variants", Field::Count(|s| &mut s.proxy.max_variants), "How many variants (Vary) a page may have, beside the one without any of the fields")
+        .per_path(),
+    key(LIMIT, "min_uses", Field::Count(|s| &mut s.proxy.min_uses), "How often a page is asked for before it is stored")
+        .per_path(),
     key(LIMIT, "max_fills", Field::Count(|s| &mut s.proxy.max_fills), "How many pages are fetched at once; beyond that, requests pass"),
     key(LIMIT, "max_connections", Field::Count(|s| &mut s.max_connections), "How many connections are served at once; others wait"),
     key(LIMIT, "max_head", Field::Size(|s| &mut s.max_head), "The largest request head"),
@@ -254,7 +300,7 @@ mod tests {
         let server = format!("{settings:#?}");
         let proxy = format!("{:#?}", settings.proxy);
         let mut expected = fields(&server);
-        expected.retain(|name| !["proxy", "watch", "base_dir"].contains(name));
+        expected.retain(|name| !["proxy", "rules", "watch", "base_dir"].contains(name));
         expected.extend(fields(&proxy));
         assert!(expected.len() > 40, "{expected:?}");
         expected.sort_unstable();
@@ -280,6 +326,14 @@ mod tests {
     fn secrets_have_no_flag() {
         for key in keys().iter().filter(|key| key.is_secret()) {
             assert_eq!(key.flag, None, "{} would be seen in `ps`", key.name);
+        }
+    }
+
+    #[test]
+    fn what_rules_may_set_is_said_where_rules_are_explained() {
+        let explained = include_str!("rule.rs");
+        for key in keys().iter().filter(|key| key.is_per_path()) {
+            assert!(explained.contains(&format!("`{}`", key.name())), "{}", key.name());
         }
     }
 

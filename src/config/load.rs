@@ -71,6 +71,8 @@ impl Sources {
         loaded.read_token()?;
         let checked = loaded.settings.check();
         checked.map_err(|error| loaded.blame(error))?;
+        let shadowed = loaded.file.as_ref().map(ConfigFile::shadowed_rules);
+        loaded.warnings.extend(shadowed.unwrap_or_default());
         Ok(loaded)
     }
 }
@@ -129,6 +131,10 @@ impl Loaded {
         Some(file.source.place(span))
     }
 
+    pub(crate) fn file(&self) -> Option<&ConfigFile> {
+        self.file.as_ref()
+    }
+
     pub(crate) fn origin_of(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
@@ -142,7 +148,28 @@ impl Loaded {
         });
         let message = error.to_string();
         let hint = error.hint().map(str::to_owned);
-        let blamed = match key.map(|key| (key, self.origin_of(key))) {
+        let blamed = match self.in_its_rule(&error) {
+            Some(place) => ConfigError::new(message).at(place),
+            None => self.in_its_source(key, message),
+        };
+        // The context is said already; the cause is what it stands on.
+        let blamed = match std::error::Error::source(&error) {
+            Some(cause) => blamed.with_source(Cause::of(cause)),
+            None => blamed,
+        };
+        blamed.with_hint(hint)
+    }
+
+    /// Where a value stands that cannot work in a rule, or not beside what the rule leaves as it is.
+    fn in_its_rule(&self, error: &Error) -> Option<Place> {
+        let file = self.file.as_ref()?;
+        let section = file.rules.get(error.rule()?)?;
+        let span = section.blamed_by(error.setting(), &error.to_string());
+        Some(file.source.place(span))
+    }
+
+    fn in_its_source(&self, key: Option<&'static str>, message: String) -> ConfigError {
+        match key.map(|key| (key, self.origin_of(key))) {
             Some((_, origin @ (Origin::Env(_) | Origin::Flag(_)))) => {
                 ConfigError::new(format!("{origin}: {message}"))
             }
@@ -157,13 +184,7 @@ impl Loaded {
                 ConfigError::new(format!("{message} (`{key}` has its default value)"))
             }
             None => ConfigError::new(message),
-        };
-        // The context is said already; the cause is what it stands on.
-        let blamed = match std::error::Error::source(&error) {
-            Some(cause) => blamed.with_source(Cause::of(cause)),
-            None => blamed,
-        };
-        blamed.with_hint(hint)
+        }
     }
 
     /// An error about one setting that only the caller could find.
@@ -202,6 +223,7 @@ impl Loaded {
             let path = file.source.path().to_owned();
             self.origins.insert(name, Origin::File { path, line });
         }
+        self.settings.rules = file.rules.iter().map(|section| section.rule.clone()).collect();
         self.settings.watch = std::mem::take(&mut file.watch);
         self.settings.base_dir = path.parent().map(Into::into).unwrap_or_default();
         self.file = Some(file);
@@ -354,7 +376,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Settings, Ttl};
+    use crate::config::{PathRule, Settings, Ttl};
 
     fn with_file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -638,9 +660,109 @@ control_auth = "your-secret-token-here"
     }
 
     #[test]
+    fn an_error_in_a_rule_is_given_its_place_there() {
+        const RULES: &str = "[server]\nmax_variants = 3\nunkeyed_headers = [\"x-a\"]\n\n\
+             [[rule]]\nmatch = [\"/a\"]\n\n[[rule]]\nmatch = [\"/b\", \"b\"]\n";
+        const RULE: &str = "[server]\nunkeyed_headers = [\"x-a\"]\n\n[[rule]]\nmatch = [\"/a\"]\n";
+        for (text, message, hint) in [
+            (
+                RULES.to_owned(),
+                "`b` in `match` is not a path pattern",
+                "write a path with `*` for any run of characters, a method before it if need be: \"/api/*\", \
+                 \"POST /search\"",
+            ),
+            (
+                format!("{RULE}max_variants = 0\n"),
+                "`max_variants` is zero, so nothing would ever be stored",
+                "to store nothing, write exclude_paths = [\"*\"]",
+            ),
+            (
+                format!("{RULE}client_cache_control = \"a\\nb\"\n"),
+                "`a\\nb` in `client_cache_control` is not a header field value",
+                "write it as a browser sends it, in one line",
+            ),
+            (
+                format!("{RULE}add_headers = [\"Link: a\", \"Set-Cookie: a=b\"]\n"),
+                "`Set-Cookie: a=b` in `add_headers` would give every visitor the same cookie, in place of their own",
+                "let the backend set cookies, in answers that are not stored",
+            ),
+            (
+                format!("{RULE}add_headers = [\"Cache-Control: no-store\"]\n"),
+                "`Cache-Control: no-store` in `add_headers` would be said of answers that are somebody's, too",
+                "set `client_cache_control`, which is said of stored pages alone",
+            ),
+            (
+                format!("{RULE}add_headers = [\"Content-Encoding: gzip\"]\n"),
+                "`Content-Encoding: gzip` in `add_headers` would change how the message is framed",
+                "write name and value: \"X-Frame-Options: DENY\"",
+            ),
+            (
+                format!("{RULE}strip_headers = [\"X-A\", \"content-length\"]\n"),
+                "without `content-length`, which `strip_headers` names, the message could not be read",
+                "name only fields that say something about the page",
+            ),
+            // Right alone, and wrong beside what stands in [server].
+            (
+                format!("{RULE}key_headers = [\"x-a\"]\n"),
+                "`x-a` is both in `unkeyed_headers` and in `key_headers`",
+                "name it in `key_headers` if it changes the page, else in `unkeyed_headers`",
+            ),
+        ] {
+            let error = load(&text).unwrap_err();
+            assert_eq!(error.message(), message);
+            assert_eq!(error.hint().unwrap_or(""), hint);
+            let place = error.place().unwrap();
+            let expected = match error.message() {
+                message if message.contains("`match`") => (9, 16),
+                message if message.contains("`Set-Cookie") => (6, 27),
+                message if message.contains("`content-length") => (6, 25),
+                message if message.contains("max_variants") => (6, 16),
+                message if message.contains("client_cache_control") => (6, 24),
+                _ => (6, 16),
+            };
+            assert_eq!((place.line(), place.column()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_debug_token_refuses_to_start() {
+        for (token, message) in [
+            ("", "the debug token is empty"),
+            ("  ", "the debug token is empty"),
+            (
+                " a",
+                "the debug token begins or ends with white space, or holds a control character",
+            ),
+        ] {
+            let error = load(&format!("[server]\ndebug_token = \"{token}\"\n")).unwrap_err();
+            assert_eq!(error.message(), message);
+            assert_eq!(error.place().unwrap().line(), 2);
+        }
+        let loaded = load("[server]\ndebug_token = \"hunter2\"\n").unwrap();
+        let printed = loaded.print();
+        assert!(printed.contains("# debug_token = \"***\"  # "), "{printed}");
+        assert!(printed.contains("# control_auth is not set"), "{printed}");
+        assert!(!printed.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_rule_that_never_counts_is_warned_of() {
+        let loaded = load("[[rule]]\nmatch = [\"*\"]\n[[rule]]\nmatch = [\"/a\"]\n").unwrap();
+        let [warning] = loaded.warnings() else {
+            panic!("{:?}", loaded.warnings());
+        };
+        assert!(
+            warning.contains("config.toml:3:1: this rule never counts"),
+            "{warning}"
+        );
+    }
+
+    #[test]
     fn what_is_printed_loads_again() {
         let text = "[server]\nproxy_url = \"http://localhost:8000\"\nsite = \"a \\\"b\\\"\"\n\
              default_ttl = \"1h30m\"\nmax_body = \"10 MB\"\nbypass_cookies = []\ncontrol_auth = \"hunter2\"\n\
+             [[rule]]\nmatch = [\"/a\", \"POST /b\"]\ncache = true\npublic = true\nttl = \"90s\"\nkeep_query = []\n\
+             [[rule]]\nmatch = [\"/c\"]\ncache = false\n\
              [[watch]]\npaths = [\"content/**\"]\ninvalidate = [\"/\"]\nsettle = \"2s\"\n";
         let first = load(text).unwrap();
         let printed = first.print();
@@ -650,6 +772,9 @@ control_auth = "your-secret-token-here"
         let mut expected = first.settings().clone();
         expected.control_auth = None;
         expected.base_dir = second.settings().base_dir.clone();
+        let plain = |rules: &[PathRule]| rules.iter().map(PathRule::plain).collect::<Vec<_>>();
+        assert_eq!(plain(&second.settings().rules), plain(&expected.rules));
+        expected.rules.clone_from(&second.settings().rules);
         // What was relative to the first file's folder is written out.
         expected.watch[0].paths = vec![
             first
@@ -701,6 +826,7 @@ control_auth = "your-secret-token-here"
             })
             .collect();
         let loaded = load(&text.join("\n")).unwrap();
+        assert!(!loaded.settings().rules.is_empty());
         assert_eq!(loaded.settings().watch.len(), 1);
         assert_eq!(loaded.settings().watch[0].settle, Duration::from_secs(1));
     }

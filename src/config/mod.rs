@@ -4,28 +4,27 @@
 //! validated option sets that each module takes, so that a wrong value is found before anything starts.
 
 pub(crate) mod check;
+mod create;
 mod error;
 mod file;
 mod given;
 mod keys;
 mod load;
 mod print;
+pub(crate) mod rule;
 mod server;
 mod units;
 
+pub(crate) use create::CacheKeyFn;
+pub use create::{CreateProxyConfig, RequestInfo};
 pub use error::{ConfigError, Place};
 pub use keys::{Key, keys};
 pub use load::{Loaded, Sources};
+pub use rule::PathRule;
 pub use server::{LogFormat, Secret, ServerSettings, WatchRule};
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-
-use http::HeaderMap;
-
-use crate::clock::Clock;
 
 /// How long a response without explicit freshness is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +53,20 @@ pub enum FillMode {
     /// Fixed values and named inputs: the page of nobody, whoever came first.
     #[default]
     Canonical,
-    /// The client's end-to-end fields, identity excepted, as a plain RFC 9111 cache does.
+    /// The client's end-to-end fields, identity excepted, as a plain RFC 9111 cache does. `Authorization` goes along;
+    /// the answer is stored, and a stored one answers, only if it says `public`, `s-maxage` or `must-revalidate`
+    /// (RFC 9111 §3.5).
     Transparent,
+}
+
+/// What becomes of an answer that sets a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetCookie {
+    /// It is not stored.
+    #[default]
+    Refuse,
+    /// It is stored without the `Set-Cookie`, which nobody gets from a fill.
+    Strip,
 }
 
 /// Everything that a proxy can be told. Field names are the keys of the configuration file.
@@ -95,6 +106,20 @@ pub struct Settings {
 
     /// The lifetime of a response without explicit freshness. Default forever.
     pub default_ttl: Ttl,
+    /// The lifetime of every page that is stored, whatever the backend says: in place of `max-age`,
+    /// `s-maxage`, `Expires`, `CDN-Cache-Control` and `no-cache`. `no-store` and `private` still forbid
+    /// storing. Default unset: what the backend says.
+    pub ttl: Option<Ttl>,
+    /// How long after its lifetime a page is still served while it is renewed behind the visit (RFC 5861
+    /// §3), in place of what the backend says. Default unset: what the backend says.
+    pub stale_while_revalidate: Option<Duration>,
+    /// How long after its lifetime a page is served when the backend fails (RFC 5861 §4), in place of what
+    /// the backend says. Default unset: what the backend says; and where that says nothing, without limit
+    /// while the backend fails.
+    pub stale_if_error: Option<Duration>,
+    /// How long before the end of its lifetime a page that has been asked for more than once is renewed
+    /// behind a visit; at most half its lifetime. Default zero: off.
+    pub refresh_ahead: Duration,
     /// How long a 404 or 410 is remembered, in memory. Default 60 s; zero turns it off.
     pub not_found_ttl: Duration,
     /// How long a page that cannot be stored is remembered as such. Default 120 s; zero turns it off.
@@ -111,7 +136,8 @@ pub struct Settings {
     /// Request fields that go along on a fill and change nothing (trace identifiers). Default none.
     pub unkeyed_headers: Vec<String>,
     /// The languages that the site has: `Accept-Language` is matched to one of them before it is
-    /// compared or sent. Default none: it is sent with its languages in order.
+    /// compared or sent; between equal weights the first of them counts. Default none: it is sent with its
+    /// languages in order.
     pub languages: Vec<String>,
     /// Request fields that change the page: part of the key, sent on fills. Default none.
     pub key_headers: Vec<String>,
@@ -119,6 +145,12 @@ pub struct Settings {
     pub key_cookies: Vec<String>,
     /// Query parameters that change nothing: cut out of key and fill. `*` as in patterns. Default none.
     pub ignore_query: Vec<String>,
+    /// The only query parameters that change the page; all others are cut out of key and fill. `*` as in
+    /// patterns. Default unset: all count.
+    pub keep_query: Option<Vec<String>>,
+    /// Whether query parameters are sorted by name in key and fill; equal names keep their order. Default
+    /// false: byte for byte as they came.
+    pub sort_query: bool,
     /// Cookies that do not change the page, beside the built-in list. `*` as in patterns.
     pub ignore_cookies: Vec<String>,
     /// The only cookies that are somebody's identity. Default unset: every cookie that is neither
@@ -131,10 +163,29 @@ pub struct Settings {
     /// Cookies whose `Set-Cookie` is dropped from a stored page, beside the built-in list of load
     /// balancers' cookies.
     pub ignore_set_cookies: Vec<String>,
+    /// What becomes of an answer that sets a cookie which `ignore_set_cookies` does not name. Default
+    /// `refuse`.
+    pub set_cookie: SetCookie,
     /// Response fields that are never written to a sidecar, beside the built-in list.
     pub volatile_headers: Vec<String>,
     /// Fields in `Vary` that are not looked at. Default `["User-Agent"]`.
     pub vary_ignore: Vec<String>,
+
+    /// Response fields that no client gets, wherever the answer came from. They are stored as they came.
+    /// Default none.
+    pub strip_headers: Vec<String>,
+    /// Response fields that every client gets (`Name: value`), in place of the backend's of that name. They are
+    /// not stored. Default none.
+    pub add_headers: Vec<String>,
+    /// The `Cache-Control` that clients get with what is stored. Default unset: the backend's, and `public,
+    /// max-age=0, must-revalidate` where the lifetime is granted here alone.
+    pub client_cache_control: Option<String>,
+    /// Whether `Cache-Control` and `Pragma` of requests are obeyed (RFC 9111 §5.2.1), so that any client can
+    /// send every request of theirs to the backend. Default false: only `only-if-cached` is.
+    pub trust_client_cache_control: bool,
+    /// A token; a request that carries it in `Phantom-Frame-Debug` is told its key and every decision in
+    /// `Phantom-Frame-Trace`. Default unset: off.
+    pub debug_token: Option<Secret>,
 
     /// How much disk the snapshots may take, in bytes, counted as `du` counts (bodies, sidecars and
     /// folders, in blocks of 4 KiB); those that are asked for least go first. Bodies that are being fetched
@@ -152,6 +203,9 @@ pub struct Settings {
     pub max_body: u64,
     /// How many variants (`Vary`) one key may have, beside the page without any of the fields. Default 16.
     pub max_variants: usize,
+    /// How often a page is asked for before it is stored; until then requests pass. Default 1: it is stored the
+    /// first time.
+    pub min_uses: usize,
     /// How many fills run at once; requests beyond that pass. Default 256.
     pub max_fills: usize,
     /// How long a connection to the backend may take. Default 5 s.
@@ -184,6 +238,10 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             durability: Durability::default(),
             default_ttl: Ttl::Forever,
+            ttl: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+            refresh_ahead: Duration::ZERO,
             not_found_ttl: Duration::from_secs(60),
             pass_ttl: Duration::from_secs(120),
             invalidate_after_unsafe: true,
@@ -195,18 +253,27 @@ impl Default for Settings {
             key_headers: Vec::new(),
             key_cookies: Vec::new(),
             ignore_query: Vec::new(),
+            keep_query: None,
+            sort_query: false,
             ignore_cookies: Vec::new(),
             bypass_cookies: None,
             bypass_headers: Vec::new(),
             bypass_query: Vec::new(),
             ignore_set_cookies: Vec::new(),
+            set_cookie: SetCookie::default(),
             volatile_headers: Vec::new(),
             vary_ignore: vec!["User-Agent".into()],
+            strip_headers: Vec::new(),
+            add_headers: Vec::new(),
+            client_cache_control: None,
+            trust_client_cache_control: false,
+            debug_token: None,
             disk_limit: 10 << 30,
             max_snapshots: 1_000_000,
             max_hosts: 100,
             max_body: 64 << 20,
             max_variants: 16,
+            min_uses: 1,
             max_fills: 256,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(30),
@@ -215,138 +282,5 @@ impl Default for Settings {
             tunnel_timeout: Duration::from_secs(3600),
             backend_ca: None,
         }
-    }
-}
-
-/// What a cache key function is told about a request.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestInfo<'a> {
-    /// The method, `GET` for a HEAD request.
-    pub method: &'a str,
-    /// The path as sent, not decoded.
-    pub path: &'a str,
-    /// The query as sent, without `?`; empty if there is none.
-    pub query: &'a str,
-    /// The request's header fields.
-    pub headers: &'a HeaderMap,
-}
-
-/// A cache key function.
-pub(crate) type CacheKeyFn = Arc<dyn Fn(&RequestInfo<'_>) -> String + Send + Sync>;
-
-/// The configuration of a proxy: [`Settings`] and, in a program, a key function and a clock.
-#[derive(Clone)]
-pub struct CreateProxyConfig {
-    pub(crate) settings: Settings,
-    pub(crate) cache_key_fn: Option<CacheKeyFn>,
-    pub(crate) clock: Clock,
-    pub(crate) disk_faults: Option<crate::fsops::FaultPlan>,
-}
-
-impl CreateProxyConfig {
-    /// Default settings, and this backend.
-    pub fn new(proxy_url: String) -> Self {
-        Self::from(Settings {
-            proxy_url,
-            ..Settings::default()
-        })
-    }
-
-    /// Sets [`Settings::include_paths`].
-    #[must_use]
-    pub fn with_include_paths(self, paths: Vec<String>) -> Self {
-        self.with(|settings| settings.include_paths = paths)
-    }
-
-    /// Sets [`Settings::exclude_paths`].
-    #[must_use]
-    pub fn with_exclude_paths(self, paths: Vec<String>) -> Self {
-        self.with(|settings| settings.exclude_paths = paths)
-    }
-
-    /// Sets [`Settings::enable_websocket`].
-    #[must_use]
-    pub fn with_websocket_enabled(self, enabled: bool) -> Self {
-        self.with(|settings| settings.enable_websocket = enabled)
-    }
-
-    /// Sets [`Settings::forward_get_only`].
-    #[must_use]
-    pub fn with_forward_get_only(self, enabled: bool) -> Self {
-        self.with(|settings| settings.forward_get_only = enabled)
-    }
-
-    /// Sets [`Settings::snapshot_dir`].
-    #[must_use]
-    pub fn with_snapshot_dir(self, dir: impl Into<PathBuf>) -> Self {
-        self.with(|settings| settings.snapshot_dir = dir.into())
-    }
-
-    /// Sets the cache key function: what it returns is line 1 of the key text. Two requests with the
-    /// same key get the same page, so the key must hold whatever changes it.
-    #[must_use]
-    pub fn with_cache_key_fn(
-        mut self,
-        f: impl Fn(&RequestInfo<'_>) -> String + Send + Sync + 'static,
-    ) -> Self {
-        self.cache_key_fn = Some(Arc::new(f));
-        self
-    }
-
-    /// Changes any of the settings.
-    ///
-    /// ```
-    /// use phantom_frame::{CreateProxyConfig, Ttl};
-    /// use std::time::Duration;
-    ///
-    /// let config = CreateProxyConfig::new("http://localhost:8080".into())
-    ///     .with(|settings| settings.default_ttl = Ttl::For(Duration::from_secs(600)));
-    /// assert_eq!(config.settings().default_ttl, Ttl::For(Duration::from_secs(600)));
-    /// ```
-    #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
-        self
-    }
-
-    /// Sets the clock, for tests that let time pass.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Asks `plan` before every file operation of the store, which fails with what it returns: for
-    /// tests of full and broken disks.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_disk_faults(mut self, plan: crate::fsops::FaultPlan) -> Self {
-        self.disk_faults = Some(plan);
-        self
-    }
-
-    /// The settings as they stand.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-}
-
-impl From<Settings> for CreateProxyConfig {
-    fn from(settings: Settings) -> Self {
-        Self {
-            settings,
-            cache_key_fn: None,
-            clock: Clock::default(),
-            disk_faults: None,
-        }
-    }
-}
-
-impl fmt::Debug for CreateProxyConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CreateProxyConfig")
-            .field("settings", &self.settings)
-            .field("cache_key_fn", &self.cache_key_fn.as_ref().map(|_| "…"))
-            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::keys;
 use super::load::{Loaded, Origin};
+use super::rule::Audience;
+use super::server::ServerSettings;
 use super::units;
 
 impl Loaded {
@@ -25,18 +27,45 @@ impl Loaded {
             let origin = self.origin_of(name);
             let _ = match key.field.show(&mut settings) {
                 Some(value) => writeln!(text, "{name} = {value}  # {origin}"),
-                None if key.is_secret() && self.settings().control_auth.is_some() => {
-                    let origin = match self.settings().control_auth_file {
-                        Some(_) => "from control_auth_file".into(),
-                        None => origin.to_string(),
+                None if key.field.is_set_secret(&mut settings) => {
+                    let origin = match &settings.control_auth_file {
+                        Some(_) if name == "control_auth" => "from control_auth_file".into(),
+                        _ => origin.to_string(),
                     };
                     writeln!(text, "# {name} = \"***\"  # {origin}")
                 }
                 None => writeln!(text, "# {name} is not set"),
             };
         }
+        self.print_rules(&mut text);
         self.print_watch(&mut text);
         text
+    }
+
+    /// With the values that stand in each; the others are as in `[server]`.
+    fn print_rules(&self, text: &mut String) {
+        let Some(file) = self.file() else { return };
+        for section in &file.rules {
+            let mut settings = ServerSettings {
+                proxy: section.rule.applied_to(&self.settings().proxy),
+                ..ServerSettings::default()
+            };
+            let place = file.source.place(section.header.clone());
+            let (path, line) = (file.source.path().display(), place.line());
+            let patterns = toml::Value::from(section.rule.patterns.clone());
+            let _ = writeln!(text, "\n[[rule]]  # {path}:{line}\nmatch = {patterns}");
+            if let Some(cache) = section.rule.cache {
+                let _ = writeln!(text, "cache = {cache}");
+            }
+            if section.rule.audience == Audience::Everyone {
+                let _ = writeln!(text, "public = true");
+            }
+            for (key, _) in &section.values {
+                if let Some(value) = key.field.show(&mut settings) {
+                    let _ = writeln!(text, "{} = {value}", key.name());
+                }
+            }
+        }
     }
 
     fn print_watch(&self, text: &mut String) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CreateProxyConfig, Settings, check};
+use super::{CreateProxyConfig, PathRule, Settings, check};
 use crate::error::Error;
 
 /// A text that is never shown: its `Debug` form is `***`.
@@ -111,6 +111,8 @@ pub struct ServerSettings {
     pub log: String,
     /// The form of log lines. Default text.
     pub log_format: LogFormat,
+    /// Settings for some of the paths; the first rule that names a path counts. Default none.
+    pub rules: Vec<PathRule>,
     /// The content that is watched. Default none.
     pub watch: Vec<WatchRule>,
     /// The folder of the configuration file, which relative paths in it start from; empty means the
@@ -135,6 +137,7 @@ impl Default for ServerSettings {
             shutdown_timeout: Duration::from_secs(30),
             log: "info".into(),
             log_format: LogFormat::default(),
+            rules: Vec::new(),
             watch: Vec::new(),
             base_dir: PathBuf::new(),
         }
@@ -152,28 +155,25 @@ impl ServerSettings {
         self.check_ports()?;
         self.check_limits()?;
         check_log(&self.log)?;
-        let proxy = CreateProxyConfig::from(self.proxy.clone());
         check::backend_url(&self.proxy.proxy_url)?;
-        check::rules(&proxy)?;
-        check::limits(&self.proxy)
+        check::rule_book(&self.proxy_config()).map(|_| ())
+    }
+
+    /// What of it is the proxy's.
+    pub fn proxy_config(&self) -> CreateProxyConfig {
+        let mut config = CreateProxyConfig::from(self.proxy.clone());
+        config.rules.clone_from(&self.rules);
+        config
     }
 
     fn check_control(&self) -> Result<(), Error> {
         match &self.control_auth {
-            Some(Secret(token)) if token.trim().is_empty() => Err(Error::config(
-                match self.control_auth_file {
+            Some(Secret(token)) => {
+                let setting = match self.control_auth_file {
                     Some(_) => "control_auth_file",
                     None => "control_auth",
-                },
-                "the control server's token is empty",
-            )
-            .with_hint("give it a long random text, or leave the setting out")),
-            Some(Secret(token)) if token.chars().any(char::is_control) || token.trim() != token => {
-                Err(Error::config(
-                    "control_auth",
-                    "the control server's token begins or ends with white space, or holds a control character",
-                )
-                .with_hint("no client could send it; use letters, digits, `-` and `_`"))
+                };
+                check::token(setting, "the control server's token", token)
             }
             None if !self.control_bind.is_loopback() => Err(Error::config(
                 "control_bind",

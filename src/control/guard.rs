@@ -7,25 +7,12 @@ use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 
 use super::Refusal;
+use crate::token::TokenHash;
 
 /// Who may invalidate.
 pub(super) struct Guard {
     token: Option<TokenHash>,
     allowed_hosts: Vec<String>,
-}
-
-/// The hash of a token. Hashes are compared in constant time, and whatever the time of hashing tells,
-/// it tells of what the client sent.
-struct TokenHash(Option<blake3::Hash>);
-
-impl TokenHash {
-    fn of(token: &[u8]) -> Self {
-        Self((!token.trim_ascii().is_empty()).then(|| blake3::hash(token)))
-    }
-
-    fn is(&self, token: &[u8]) -> bool {
-        self.0.is_some_and(|hash| hash == blake3::hash(token))
-    }
 }
 
 impl Guard {

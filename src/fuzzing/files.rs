@@ -1,7 +1,7 @@
 //! Files that may have come from anywhere: sidecars and the configuration.
 
 use crate::config::ConfigError;
-use crate::config::Loaded;
+use crate::config::{Loaded, PathRule};
 use crate::snapshot::sidecar;
 
 /// Any bytes as a sidecar: what can be read is written as a text that says the same.
@@ -39,14 +39,20 @@ pub fn config(data: &[u8]) {
         Err(error) => return check_place(&error, text),
     };
     let printed = loaded.print();
+    let mut settings = loaded.settings().clone();
     let mut again = match Loaded::from_text(&printed) {
         Ok(again) => again.settings().clone(),
         // A token may be what makes them usable, and is not printed.
-        Err(_) if loaded.settings().control_auth.is_some() => return,
+        Err(_) if settings.control_auth.is_some() => return,
         Err(error) => panic!("what is printed cannot be used: {error}\n{printed}"),
     };
-    again.control_auth.clone_from(&loaded.settings().control_auth);
-    assert_eq!(&again, loaded.settings(), "{printed}");
+    again.control_auth.clone_from(&settings.control_auth);
+    again.proxy.debug_token.clone_from(&settings.proxy.debug_token);
+    let rules = std::mem::take(&mut settings.rules);
+    let printed_rules = std::mem::take(&mut again.rules);
+    let plain = |rules: &[PathRule]| rules.iter().map(PathRule::plain).collect::<Vec<_>>();
+    assert_eq!(plain(&printed_rules), plain(&rules), "{printed}");
+    assert_eq!(again, settings, "{printed}");
 }
 
 fn check_place(error: &ConfigError, text: &str) {

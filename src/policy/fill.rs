@@ -15,6 +15,7 @@ use crate::key::{KeyRules, KeySource};
 use crate::language::Languages;
 use crate::outcome::Reason;
 use crate::policy::accept::{Class, class};
+use crate::policy::credentials::Credentials;
 use crate::policy::forward::{Asker, origin_headers, pass_headers};
 use crate::policy::reduce::{reduce, set_cookies};
 use crate::policy::vary;
@@ -62,6 +63,16 @@ pub(crate) struct FillRules {
     /// Fields that go along as the client sent them, and select nothing.
     pub(crate) unkeyed: Vec<HeaderName>,
     pub(crate) preset: NameList,
+    pub(crate) credentials: FillCredentials,
+    /// Fields of the client that are set aside before anything is made of the request.
+    pub(crate) aside: Vec<HeaderName>,
+}
+
+/// Whether a fill carries the `Authorization` of who caused it (RFC 9111 §3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FillCredentials {
+    LeftOut,
+    Carried,
 }
 
 /// What is to be filled, for a client's request.
@@ -88,6 +99,8 @@ pub(crate) struct FillRequest {
     /// What tells one fill of a key from another: those, and the learned ones that the client does not send.
     pub(crate) sent: VariantKey,
     pub(crate) apart: Option<Class>,
+    /// Those of the client that are in `headers`.
+    pub(crate) credentials: Credentials,
     /// For whom the answer is, should the page be missing.
     pub(crate) class: Class,
     pub(crate) purpose: Purpose,
@@ -125,6 +138,14 @@ pub(crate) enum Rendered {
 }
 
 impl FillRequest {
+    /// Has the fill carry these.
+    #[must_use]
+    pub(crate) fn with_credentials(mut self, credentials: &Credentials) -> Self {
+        credentials.put_back(&mut self.headers);
+        self.credentials = credentials.clone();
+        self
+    }
+
     /// What the fill's fields select among variants by `names`.
     pub(crate) fn select(&self, names: &[HeaderName]) -> VariantKey {
         vary::select(names, &self.headers, &self.languages)
@@ -184,6 +205,7 @@ pub(crate) fn fill_request(
         query,
         headers,
         unkeyed,
+        credentials: Credentials::NONE,
         apart,
         class: match rules.mode {
             FillMode::Canonical if is_missing_only => Class::Other,

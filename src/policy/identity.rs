@@ -276,6 +276,15 @@ pub(crate) enum CookieRule {
     Only(NameList),
 }
 
+impl IdentityRules {
+    /// The pages are the same for everyone: only a secret in the address still is somebody's. The fields that were
+    /// somebody's are returned, for fills must not carry them, nor pages vary by them.
+    pub(crate) fn everyone(&mut self) -> Vec<HeaderName> {
+        self.cookies = CookieRule::Only(NameList::default());
+        std::mem::take(&mut self.bypass_headers)
+    }
+}
+
 impl CookieRule {
     fn is_identity(&self, name: &[u8]) -> bool {
         // A name that is no text is in no list.
@@ -465,6 +474,24 @@ mod tests {
             judged("cookie", "other=1; sessionid=2", "", &rules),
             Some(Reason::Cookie)
         );
+    }
+
+    #[test]
+    fn where_pages_are_everyone_s_only_a_secret_in_the_address_is_somebody_s() {
+        let mut rules = default_rules();
+        let fields = rules.everyone();
+        assert_eq!(fields.len(), BYPASS_HEADERS.len());
+        for (name, value) in [
+            ("cookie", "session=1"),
+            ("cookie", "without-a-name"),
+            ("authorization", "Basic x"),
+            ("x-api-key", "1"),
+        ] {
+            assert!(judged(name, value, "", &default_rules()).is_some(), "{name}");
+            assert_eq!(judged(name, value, "a=1", &rules), None, "{name}");
+            let secret = judged(name, value, "token=1", &rules);
+            assert_eq!(secret, Some(Reason::SecretQuery), "{name}");
+        }
     }
 
     #[test]

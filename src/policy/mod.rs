@@ -6,7 +6,7 @@
 //! nothing of the visitor but what the key holds (`fill`), somebody who may be somebody is never looked
 //! up (`identity`), and what comes back is kept only if neither its head (`store`, `redirect`) nor its markup
 //! (`markup`) says otherwise. Whether a kept
-//! answer may be used is `reuse`, on `freshness`; which of several, `vary`; what the backend is asked
+//! answer may be used is `reuse`, on `freshness`, and on `client` where clients are believed; which of several, `vary`; what the backend is asked
 //! about an old one, `validate`.
 //!
 //! Nothing here awaits, reads a clock or a file: time is passed in, and every answer is a closed enum
@@ -14,6 +14,8 @@
 
 pub(crate) mod accept;
 pub(crate) mod cache_control;
+pub(crate) mod client;
+pub(crate) mod credentials;
 pub(crate) mod fill;
 pub(crate) mod filter;
 pub(crate) mod forward;
@@ -26,6 +28,7 @@ pub(crate) mod redirect;
 pub(crate) mod reduce;
 pub(crate) mod request;
 pub(crate) mod reuse;
+pub(crate) mod shape;
 pub(crate) mod store;
 pub(crate) mod validate;
 pub(crate) mod vary;

@@ -1,6 +1,7 @@
 //! What the rules promise for any request and any answer.
 
 mod answers;
+mod lifetimes;
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,6 +49,7 @@ const NAMES: &[&str] = &[
     "accept-encoding",
     "age",
     "cache-control",
+    "cdn-cache-control",
     "connection",
     "content-encoding",
     "content-length",
@@ -98,6 +100,9 @@ const VALUES: &[&str] = &[
     "no-store",
     "private=\"x\"",
     "public, max-age=60, s-maxage=9999999999",
+    "max-age=5, stale-if-error=7",
+    "max-age=\"60\"",
+    "s-maxage=0",
     "application/json",
     "text/html; charset=utf-8",
     "text/event-stream",

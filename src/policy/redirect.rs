@@ -82,6 +82,7 @@ fn without_dots(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::credentials::Credentials;
     use crate::policy::filter::Included;
     use http::HeaderValue;
     use std::time::SystemTime;
@@ -125,6 +126,7 @@ mod tests {
                 query,
                 included: Included::ByDefault,
                 unkeyed: &[],
+                credentials: &Credentials::NONE,
                 now: SystemTime::UNIX_EPOCH,
             };
             assert_eq!(

@@ -136,6 +136,7 @@ mod tests {
     use crate::config::RequestInfo;
     use crate::headers::NameList;
     use crate::key::HostInKey;
+    use crate::key::QueryOrder;
     use crate::language::Languages;
     use std::sync::Arc;
 
@@ -153,6 +154,8 @@ mod tests {
             headers: Vec::new(),
             cookies: Vec::new(),
             ignore_query: NameList::default(),
+            keep_query: None,
+            query_order: QueryOrder::AsSent,
             languages: Languages::default(),
             custom: Some(Arc::new(custom)),
         };

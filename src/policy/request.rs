@@ -46,6 +46,7 @@ pub(crate) struct RequestRules {
     /// In lower case; `*` is any but h2c.
     pub(crate) upgrade_protocols: Vec<String>,
     pub(crate) after_unsafe: AfterUnsafe,
+    pub(crate) client_directives: ClientDirectives,
 }
 
 /// `invalidate_after_unsafe`.
@@ -54,6 +55,14 @@ pub(crate) enum AfterUnsafe {
     /// What is stored under the path is to be validated.
     Validate,
     Nothing,
+}
+
+/// `trust_client_cache_control`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientDirectives {
+    /// But for `only-if-cached`.
+    Ignored,
+    Obeyed,
 }
 
 /// `enable_websocket`.
@@ -168,6 +177,7 @@ mod tests {
             accept: AcceptRule::Pages,
             upgrade_protocols: vec!["*".into()],
             after_unsafe: AfterUnsafe::Validate,
+            client_directives: ClientDirectives::Ignored,
         }
     }
 

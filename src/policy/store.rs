@@ -1,25 +1,37 @@
 //! What a fill's answer may become (RFC 9111 §3).
 
+mod kind;
+mod owner;
+
 use std::time::SystemTime;
 
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 
-use crate::config::Ttl;
+use crate::clock::unix_seconds;
+use crate::config::SetCookie;
+use crate::config::rule::Audience;
 use crate::head::StoredHead;
-use crate::headers::{NameList, cookies, list_values, strip_hop_by_hop, weight};
+use crate::headers::{NameList, list_values, strip_hop_by_hop, weight};
 use crate::outcome::Reason;
 use crate::policy::cache_control::CacheControl;
-use crate::policy::fill::Rendered;
+use crate::policy::credentials::{Credentials, is_shared_despite_credentials};
 use crate::policy::filter::Included;
-use crate::policy::freshness::{Lifetime, expires_after};
+use crate::policy::freshness::{Lifetime, LifetimeRules, Stated, expires_after};
 use crate::policy::redirect::leads_to_itself;
 use crate::policy::vary::{Vary, VaryRules};
+
+pub(crate) use kind::media_type;
+use kind::{has_nonce, is_endless, is_personal_by_kind};
+use owner::cookie_name;
+pub(crate) use owner::{Owner, owner};
 
 /// What is kept of answers, as configured.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreRules {
-    pub(crate) default_ttl: Ttl,
+    pub(crate) lifetimes: LifetimeRules,
+    pub(crate) audience: Audience,
+    pub(crate) set_cookie: SetCookie,
     /// Seconds; 0 is off.
     pub(crate) not_found_ttl: u64,
     pub(crate) ignore_set_cookies: NameList,
@@ -41,6 +53,8 @@ pub(crate) struct Asked<'a> {
     /// Fields that went out for the client's sake without being part of the key: whether the answer
     /// names them in `Vary` or not, only those who send the same values get it.
     pub(crate) unkeyed: &'a [HeaderName],
+    /// What went out of the client's credentials.
+    pub(crate) credentials: &'a Credentials,
     /// When the answer came.
     pub(crate) now: SystemTime,
 }
@@ -63,7 +77,7 @@ pub(crate) fn may_store(
     asked: &Asked<'_>,
     rules: &StoreRules,
 ) -> Storable {
-    match veto(status, headers, asked, rules) {
+    match veto(status, headers, asked, rules).and_then(|names| is_shared(headers, asked).map(|()| names)) {
         Err(reason) => Storable::No(reason),
         Ok(names) => by_lifetime(status, headers, asked, rules, names),
     }
@@ -78,7 +92,17 @@ pub(crate) fn may_stay(
     rules: &StoreRules,
 ) -> Result<Vec<HeaderName>, Reason> {
     veto(merged.status, of_304, asked, rules)?;
-    veto(merged.status, &merged.headers, asked, rules)
+    let names = veto(merged.status, &merged.headers, asked, rules)?;
+    is_shared(&merged.headers, asked).map(|()| names)
+}
+
+/// RFC 9111 §3: "if the cache is shared: the Authorization header field is not present in the request […] or a
+/// response directive is present that explicitly allows shared caching".
+fn is_shared(headers: &HeaderMap, asked: &Asked<'_>) -> Result<(), Reason> {
+    match asked.credentials.is_empty() || is_shared_despite_credentials(headers) {
+        true => Ok(()),
+        false => Err(Reason::Authorization),
+    }
 }
 
 /// What forbids storing, whatever the lifetime; else the fields that select the answer.
@@ -88,24 +112,8 @@ fn veto(
     asked: &Asked<'_>,
     rules: &StoreRules,
 ) -> Result<Vec<HeaderName>, Reason> {
-    // RFC 9111 §3: "the response status code is final". A 206 or 304 that nobody asked for is no page.
-    if status.is_informational() || matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Err(Reason::Partial);
-    }
-    let control = CacheControl::of(headers);
-    if control.no_store {
-        return Err(Reason::NoStore);
-    }
-    if control.private {
-        return Err(Reason::Private);
-    }
-    if headers
-        .get_all(header::SET_COOKIE)
-        .iter()
-        .any(|line| !is_ignored_cookie(line.as_bytes(), &rules.ignore_set_cookies))
-    {
-        return Err(Reason::SetCookie);
-    }
+    may_store_status(status, headers)?;
+    is_for_all(status, headers, rules)?;
     let mut names = match Vary::of(headers, &rules.vary) {
         Vary::Star => return Err(Reason::VaryStar),
         Vary::Fields(names) => names,
@@ -132,6 +140,65 @@ fn veto(
     Ok(names)
 }
 
+fn may_store_status(status: StatusCode, headers: &HeaderMap) -> Result<(), Reason> {
+    // RFC 9111 §3: "the response status code is final". A 206 or 304 that nobody asked for is no page.
+    if status.is_informational() || matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Err(Reason::Partial);
+    }
+    // RFC 6585 §3, §4, §5, §6: "Responses with the [428, 429, 431, 511] status code MUST NOT be stored by a cache."
+    // They say something about one client.
+    if matches!(status.as_u16(), 428 | 429 | 431 | 511) {
+        return Err(Reason::Status);
+    }
+    // RFC 9110 §15.3.6: a server "MUST NOT generate content in a 205 response". What comes with content, or may, is
+    // something else.
+    let is_empty = headers
+        .get(header::CONTENT_LENGTH)
+        .is_some_and(|length| length == "0");
+    match status == StatusCode::RESET_CONTENT && !is_empty {
+        true => Err(Reason::Status),
+        false => Ok(()),
+    }
+}
+
+/// What of the directives and cookies says that an answer is not for a cache that many share. The operator's
+/// word that a page is everyone's stands above the backend's.
+fn is_for_all(status: StatusCode, headers: &HeaderMap, rules: &StoreRules) -> Result<(), Reason> {
+    let control = CacheControl::of(headers);
+    // RFC 9111 §3: "if […] the must-understand cache directive is present: the cache understands the response
+    // status code".
+    if control.must_understand && !is_understood(status) {
+        return Err(Reason::MustUnderstand);
+    }
+    if rules.audience == Audience::Everyone {
+        return Ok(());
+    }
+    // §5.2.2.3: such a cache "SHOULD ignore the no-store directive if it understands and implements the status
+    // code's caching requirements".
+    if control.no_store && !control.must_understand {
+        return Err(Reason::NoStore);
+    }
+    if control.private {
+        return Err(Reason::Private);
+    }
+    let sets_cookie = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .any(|line| !is_ignored_cookie(line.as_bytes(), &rules.ignore_set_cookies));
+    match rules.set_cookie {
+        SetCookie::Refuse if sets_cookie => Err(Reason::SetCookie),
+        SetCookie::Refuse | SetCookie::Strip => Ok(()),
+    }
+}
+
+/// RFC 9110 §15: the statuses whose meaning, to a cache too, is known here.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
+}
+
 fn by_lifetime(
     status: StatusCode,
     headers: &HeaderMap,
@@ -139,106 +206,69 @@ fn by_lifetime(
     rules: &StoreRules,
     names: Vec<HeaderName>,
 ) -> Storable {
-    let control = CacheControl::of(headers);
-    let explicit = control
-        .s_maxage
-        .or(control.max_age)
-        .or_else(|| expires_after(headers, asked.now));
-    let is_missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-    if is_missing {
+    let stated = Stated {
+        status,
+        headers,
+        expires_after: expires_after(headers, asked.now),
+        generated: Some(unix_seconds(asked.now)),
+    };
+    let own = rules.lifetimes.ttl;
+    // The operator's lifetime is that of pages that are stored; it makes none of what is no page.
+    let theirs = LifetimeRules {
+        ttl: None,
+        ..rules.lifetimes
+    };
+    let said = Lifetime::of(&stated, &theirs);
+    let explicit = match said {
+        Lifetime::Granted(_) => None,
+        said => said.seconds().filter(|seconds| *seconds > 0 || own.is_none()),
+    };
+    let no_cache = own.is_none() && CacheControl::of(headers).no_cache;
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
         // A longer explicit lifetime is not granted: what is missing may come, and addresses that do
         // not exist are without number.
         return match explicit.unwrap_or(rules.not_found_ttl).min(rules.not_found_ttl) {
-            _ if control.no_cache => Storable::No(Reason::Status),
+            _ if no_cache => Storable::No(Reason::Status),
             0 => Storable::No(Reason::Status),
             seconds => Storable::Memory(names, seconds),
         };
     }
-    let is_page = matches!(status.as_u16(), 200 | 203 | 300 | 301 | 308);
-    if explicit.is_none() {
-        if status.is_server_error() {
-            return Storable::No(Reason::ServerError);
-        }
-        if !is_page {
-            return Storable::No(Reason::Status);
-        }
-        let named = asked.included == Included::ByPattern;
-        if !named && is_personal_by_kind(headers, asked.path) {
-            return Storable::No(Reason::Json);
-        }
+    if explicit.is_none()
+        && let Err(reason) = is_kept_without_a_word(status)
+    {
+        return Storable::No(reason);
     }
-    let lifetime = explicit.map_or(Lifetime::Granted(rules.default_ttl), Lifetime::Explicit);
-    let needs_validator = control.no_cache || lifetime.seconds() == Some(0);
+    // RFC 9111 §4.2.2: a heuristic lifetime is nobody's word.
+    let has_word = explicit.is_some() && matches!(said, Lifetime::Explicit(_));
+    let is_named = asked.included == Included::ByPattern || rules.audience == Audience::Everyone;
+    if !has_word && !is_named && is_personal_by_kind(headers, asked.path) {
+        return Storable::No(Reason::Json);
+    }
+    let needs_validator = no_cache || Lifetime::of(&stated, &rules.lifetimes).seconds() == Some(0);
     if needs_validator && !has_validator(headers) {
         return Storable::No(Reason::Expired);
     }
-    if needs_validator && !is_page {
+    if needs_validator && !is_page(status) {
         return Storable::No(Reason::Status);
     }
     Storable::Snapshot(names)
 }
 
-/// Who gets an answer that is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// The client that began the fill.
-    First,
-    /// Nobody: it was rendered for nobody, and each client asks as itself.
-    Asker,
-}
-
-/// A page that is rendered anew each time may read what a fill leaves out (a language, a preference),
-/// so the one rendered for nobody is no answer to somebody, and the client's own request follows. But
-/// one that sets a cookie may have used up what it was asked for, a one-time link above all: that
-/// answer is the only one there will be. Unless all that it sets is what the client has already: that is no
-/// login but a renewal, made for somebody without that cookie, and would take the client's own away.
-///
-/// A redirect without a lifetime goes to who began the fill for the same reason: one-time links end in one as
-/// often as not, without a cookie too (a confirmed address, a cancelled subscription), and asked again they say
-/// that they are used up. It shows nothing of anybody, and where it leads the client asks as itself. One that
-/// says `no-store` or `private` says that it is made for who asks.
-pub(crate) fn owner(
-    status: StatusCode,
-    headers: &HeaderMap,
-    reason: Reason,
-    rendered: Rendered,
-    client: &HeaderMap,
-) -> Owner {
-    if rendered == Rendered::ForClient {
-        return Owner::First;
+/// Whether an answer that states no lifetime is a page all the same.
+fn is_kept_without_a_word(status: StatusCode) -> Result<(), Reason> {
+    // RFC 9110 §15: one beyond 599 is to be processed "as if it had a 5xx (Server Error) status code".
+    if status.as_u16() >= 500 {
+        return Err(Reason::ServerError);
     }
-    if headers.contains_key(header::SET_COOKIE) {
-        return match renews_only(headers, client) {
-            true => Owner::Asker,
-            false => Owner::First,
-        };
-    }
-    let leads_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-    if leads_on && matches!(reason, Reason::Status | Reason::Expired) {
-        return Owner::First;
-    }
-    let may_be_personal = matches!(
-        reason,
-        Reason::NoStore
-            | Reason::Private
-            | Reason::VaryStar
-            | Reason::Json
-            | Reason::Status
-            | Reason::Expired
-    );
-    let is_missing = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-    match may_be_personal && !is_missing && !status.is_server_error() {
-        true => Owner::Asker,
-        false => Owner::First,
+    match is_page(status) {
+        true => Ok(()),
+        false => Err(Reason::Status),
     }
 }
 
-/// Whether every cookie that `headers` set is one that the client has.
-fn renews_only(headers: &HeaderMap, client: &HeaderMap) -> bool {
-    headers.get_all(header::SET_COOKIE).iter().all(|line| {
-        let name = cookie_name(line.as_bytes());
-        cookies(client).any(|cookie| cookie.name == name)
-    })
+/// What is kept for want of a lifetime.
+fn is_page(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 300 | 301 | 308)
 }
 
 /// What is kept of the fields. Hop-by-hop and volatile ones go, so that the same page gives the same
@@ -283,60 +313,6 @@ fn is_ignored_cookie(line: &[u8], ignored: &NameList) -> bool {
     std::str::from_utf8(cookie_name(line)).is_ok_and(|name| ignored.contains(name))
 }
 
-fn cookie_name(line: &[u8]) -> &[u8] {
-    let name = line.split(|byte| matches!(byte, b'=' | b';')).next();
-    name.unwrap_or_default().trim_ascii()
-}
-
-/// In lower case, without parameters; empty where there is none.
-pub(crate) fn media_type(headers: &HeaderMap) -> String {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase())
-        .unwrap_or_default()
-}
-
-/// Types that have no end, or no meaning as a page.
-fn is_endless(headers: &HeaderMap) -> bool {
-    let kind = media_type(headers);
-    kind == "text/event-stream" || kind.starts_with("multipart/") || kind.starts_with("application/grpc")
-}
-
-/// Data is often somebody's, and so is what Astro's server islands render for a public page. The data
-/// files of frameworks are documents in another form.
-fn is_personal_by_kind(headers: &HeaderMap, path: &str) -> bool {
-    if path.starts_with("/_server-islands/") {
-        return true;
-    }
-    let is_data_file = path.starts_with("/_next/data/")
-        || path.ends_with("/__data.json")
-        || path.ends_with("/_payload.json");
-    !is_data_file && is_json(headers)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = media_type(headers);
-    // A web app's manifest is a file of the site.
-    kind != "application/manifest+json"
-        && (kind == "application/json" || kind.ends_with("+json") || kind == "application/x-ndjson")
-}
-
-/// A nonce must be used once; a stored page would repeat it.
-fn has_nonce(headers: &HeaderMap) -> bool {
-    ["content-security-policy", "content-security-policy-report-only"]
-        .into_iter()
-        .flat_map(|name| headers.get_all(name))
-        .any(|value| {
-            value
-                .as_bytes()
-                .to_ascii_lowercase()
-                .windows(7)
-                .any(|bytes| bytes == b"'nonce-")
-        })
-}
-
 fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
@@ -344,31 +320,41 @@ fn has_validator(headers: &HeaderMap) -> bool {
 /// Whether the stored coding is one that the client accepts: what came unasked in a coding is served
 /// only to those who can read it.
 pub(crate) fn accepts_coding(stored: &HeaderMap, client: &HeaderMap) -> bool {
-    let Some(coding) = stored
-        .get(header::CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return true;
-    };
-    coding.split(',').map(str::trim).all(|coding| {
-        coding.eq_ignore_ascii_case("identity")
-            || list_values(client, &header::ACCEPT_ENCODING).any(|range| {
-                let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-                name.trim().eq_ignore_ascii_case(coding) && weight(parameters) > 0
-            })
+    let lines = stored.get_all(header::CONTENT_ENCODING);
+    lines.iter().all(|line| {
+        // What is no text is no coding that anybody could have named.
+        line.to_str()
+            .is_ok_and(|codings| codings.split(',').all(|coding| accepts(coding.trim(), client)))
     })
+}
+
+/// RFC 9110 §12.5.3: a coding that the field names, else what it says of `*`. Without the field any would do; who
+/// does not send it most often reads none.
+fn accepts(coding: &str, client: &HeaderMap) -> bool {
+    let said_of = |wanted: &str| {
+        list_values(client, &header::ACCEPT_ENCODING).find_map(|range| {
+            let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let is_it = name.trim().eq_ignore_ascii_case(wanted);
+            is_it.then(|| weight(parameters) > 0)
+        })
+    };
+    coding.is_empty()
+        || coding.eq_ignore_ascii_case("identity")
+        || said_of(coding).or_else(|| said_of("*")).unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::FillMode;
+    use crate::config::{FillMode, Ttl};
     use http::HeaderValue;
     use std::time::Duration;
 
     fn rules() -> StoreRules {
         StoreRules {
-            default_ttl: Ttl::Forever,
+            lifetimes: Ttl::Forever.into(),
+            audience: Audience::AsSaid,
+            set_cookie: SetCookie::Refuse,
             not_found_ttl: 60,
             ignore_set_cookies: NameList::new(["AWSALB"]),
             volatile: NameList::new(["x-request-id"]),
@@ -405,6 +391,7 @@ mod tests {
             query: "b",
             included,
             unkeyed: &[],
+            credentials: &Credentials::NONE,
             now: SystemTime::UNIX_EPOCH,
         };
         may_store(
@@ -474,6 +461,217 @@ mod tests {
     }
 
     #[test]
+    fn any_final_status_is_stored_for_a_stated_lifetime() {
+        let lifetime = [("cache-control", "max-age=9")];
+        for status in [
+            200, 201, 202, 203, 204, 226, 299, 300, 301, 302, 303, 307, 308, 399, 400, 401, 403, 405, 414,
+            418, 451, 499, 500, 501, 502, 503, 504, 599, 600, 999,
+        ] {
+            assert_eq!(decide(status, &lifetime), stored(), "{status}");
+        }
+        for status in [404, 410] {
+            assert_eq!(
+                decide(status, &lifetime),
+                Storable::Memory(Vec::new(), 9),
+                "{status}"
+            );
+        }
+        for status in [100, 103, 199, 206, 304] {
+            assert_eq!(
+                decide(status, &lifetime),
+                Storable::No(Reason::Partial),
+                "{status}"
+            );
+        }
+        for status in [205, 428, 429, 431, 511] {
+            assert_eq!(
+                decide(status, &lifetime),
+                Storable::No(Reason::Status),
+                "{status}"
+            );
+        }
+        assert_eq!(decide(205, &[lifetime[0], ("content-length", "0")]), stored());
+        assert_eq!(decide(600, &[]), Storable::No(Reason::ServerError));
+    }
+
+    #[test]
+    fn who_must_understand_a_status_and_does_not_stores_nothing() {
+        for (status, control, expected) in [
+            (200, "must-understand, max-age=9", stored()),
+            (503, "must-understand, max-age=9", stored()),
+            (200, "must-understand, no-store, max-age=9", stored()),
+            (200, "no-store, max-age=9", Storable::No(Reason::NoStore)),
+            (
+                599,
+                "max-age=9, Must-Understand",
+                Storable::No(Reason::MustUnderstand),
+            ),
+            (
+                299,
+                "must-understand, no-store, max-age=9",
+                Storable::No(Reason::MustUnderstand),
+            ),
+            (200, "must-understand, private", Storable::No(Reason::Private)),
+            (206, "must-understand, max-age=9", Storable::No(Reason::Partial)),
+        ] {
+            let decided = decide(status, &[("cache-control", control)]);
+            assert_eq!(decided, expected, "{status} {control}");
+        }
+    }
+
+    #[test]
+    fn the_operator_s_lifetime_stands_in_place_of_the_stated_one_and_makes_no_page() {
+        let mut rules = rules();
+        rules.lifetimes.ttl = Some(Ttl::For(Duration::from_secs(60)));
+        let decide = |status, fields: &[_]| decide_with(status, fields, &rules, Included::ByDefault);
+        for control in ["no-cache", "max-age=0", "max-age=0, must-revalidate, no-cache"] {
+            let said = [("cache-control", control)];
+            assert_eq!(decide(200, &said), stored(), "{control}");
+            assert_eq!(decide(302, &said), Storable::No(Reason::Status), "{control}");
+            assert_eq!(decide(500, &said), Storable::No(Reason::ServerError), "{control}");
+            assert_eq!(decide(404, &said), Storable::Memory(Vec::new(), 60), "{control}");
+        }
+        assert_eq!(decide(200, &[("expires", "0")]), stored());
+        assert_eq!(decide(302, &[("cache-control", "max-age=9")]), stored());
+        for (control, reason) in [("no-store", Reason::NoStore), ("private", Reason::Private)] {
+            assert_eq!(decide(200, &[("cache-control", control)]), Storable::No(reason));
+        }
+        let data = ("content-type", "application/json");
+        for (control, expected) in [("max-age=0", Storable::No(Reason::Json)), ("max-age=9", stored())] {
+            assert_eq!(
+                decide(200, &[data, ("cache-control", control)]),
+                expected,
+                "{control}"
+            );
+        }
+        rules.lifetimes.ttl = Some(Ttl::For(Duration::ZERO));
+        let zero = decide_with(
+            200,
+            &[("cache-control", "max-age=9")],
+            &rules,
+            Included::ByDefault,
+        );
+        assert_eq!(zero, Storable::No(Reason::Expired));
+    }
+
+    #[test]
+    fn what_is_everyone_s_is_stored_whatever_says_whose_it_is() {
+        let mut everyone = rules();
+        everyone.audience = Audience::Everyone;
+        let decide = |fields: &[_]| decide_with(200, fields, &everyone, Included::ByDefault);
+        for (field, reason) in [
+            (("cache-control", "no-store"), Reason::NoStore),
+            (("cache-control", "private=\"x-a\", max-age=9"), Reason::Private),
+            (("set-cookie", "session=1"), Reason::SetCookie),
+            (("content-type", "application/json"), Reason::Json),
+        ] {
+            let otherwise = decide_with(200, &[field], &rules(), Included::ByDefault);
+            assert_eq!(otherwise, Storable::No(reason), "{field:?}");
+            assert_eq!(decide(&[field]), stored(), "{field:?}");
+        }
+        for (field, reason) in [
+            (("vary", "cookie, *"), Reason::VaryStar),
+            (("cache-control", "no-cache"), Reason::Expired),
+            (("content-type", "text/event-stream"), Reason::ContentType),
+            (
+                ("content-security-policy", "script-src 'nonce-abc'"),
+                Reason::Nonce,
+            ),
+        ] {
+            assert_eq!(decide(&[field]), Storable::No(reason), "{field:?}");
+        }
+        let unknown = [("cache-control", "must-understand, max-age=9")];
+        assert_eq!(
+            decide_with(599, &unknown, &everyone, Included::ByDefault),
+            Storable::No(Reason::MustUnderstand)
+        );
+    }
+
+    #[test]
+    fn cookies_that_are_stripped_forbid_nothing() {
+        let mut strip = rules();
+        strip.set_cookie = SetCookie::Strip;
+        let decide = |fields: &[_]| decide_with(200, fields, &strip, Included::ByDefault);
+        let cookie = ("set-cookie", "session=1");
+        assert_eq!(decide(&[cookie]), stored());
+        let private = [cookie, ("cache-control", "private")];
+        assert_eq!(decide(&private), Storable::No(Reason::Private));
+    }
+
+    #[test]
+    fn an_answer_to_credentials_is_stored_if_it_says_that_it_is_for_all() {
+        let mut request = headers(&[("authorization", "Basic x")]);
+        let credentials = Credentials::set_aside(&mut request, &[header::AUTHORIZATION]);
+        let decide = |control: &'static str| {
+            let asked = Asked {
+                scheme: "https",
+                host: "example.com",
+                path: "/a",
+                query: "",
+                included: Included::ByDefault,
+                unkeyed: &[],
+                credentials: &credentials,
+                now: SystemTime::UNIX_EPOCH,
+            };
+            let said = headers(&[("cache-control", control), ("etag", "\"1\"")]);
+            let merged = StoredHead {
+                status: StatusCode::OK,
+                headers: said.clone(),
+                expires_after: None,
+            };
+            // A 304 that repeats nothing leaves what is stored as it is.
+            let stays = may_stay(&merged, &HeaderMap::new(), &asked, &rules());
+            let stored = may_store(StatusCode::OK, &said, &asked, &rules());
+            (stored, stays)
+        };
+        for control in ["public", "s-maxage=9", "must-revalidate, max-age=9"] {
+            assert_eq!(decide(control), (stored(), Ok(Vec::new())), "{control}");
+        }
+        for control in ["max-age=9", "no-cache", ""] {
+            let reason = Reason::Authorization;
+            assert_eq!(decide(control), (Storable::No(reason), Err(reason)), "{control}");
+        }
+    }
+
+    #[test]
+    fn a_coding_is_for_those_who_accept_all_of_it() {
+        for (stored, accepted, expected) in [
+            (&[][..], None, true),
+            (&["identity"], None, true),
+            (&["gzip"], None, false),
+            (&["gzip"], Some(""), false),
+            (&["GZIP"], Some("br, gzip;q=0.1"), true),
+            (&["gzip"], Some("gzip;q=0, *"), false),
+            (&["gzip"], Some("br, *;q=0.5"), true),
+            (&["gzip"], Some("*;q=0"), false),
+            (&["gzip, br"], Some("gzip"), false),
+            (&["gzip", "br"], Some("gzip"), false),
+            (&["gzip", "br"], Some("gzip, br"), true),
+            (&["what is this"], Some("gzip"), false),
+        ] {
+            let mut head = HeaderMap::new();
+            for line in stored {
+                head.append(header::CONTENT_ENCODING, HeaderValue::from_static(line));
+            }
+            let mut client = HeaderMap::new();
+            if let Some(accepted) = accepted {
+                client.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            }
+            assert_eq!(
+                accepts_coding(&head, &client),
+                expected,
+                "{stored:?} for {accepted:?}"
+            );
+        }
+        let mut head = HeaderMap::new();
+        head.insert(
+            header::CONTENT_ENCODING,
+            HeaderValue::from_bytes(b"\xff").unwrap(),
+        );
+        assert!(!accepts_coding(&head, &headers(&[("accept-encoding", "*")])));
+    }
+
+    #[test]
     fn json_is_stored_with_a_lifetime_or_by_name() {
         let json = [("content-type", "application/json")];
         assert_eq!(decide_with(200, &json, &rules(), Included::ByPattern), stored());
@@ -483,7 +681,7 @@ mod tests {
     #[test]
     fn a_default_lifetime_of_zero_stores_only_what_can_be_validated_or_is_explicit() {
         let mut rules = rules();
-        rules.default_ttl = Ttl::For(Duration::ZERO);
+        rules.lifetimes = Ttl::For(Duration::ZERO).into();
         let decide = |fields: &[_]| decide_with(200, fields, &rules, Included::ByDefault);
         assert_eq!(decide(&[]), Storable::No(Reason::Expired));
         assert_eq!(decide(&[("etag", "\"1\"")]), stored());
@@ -511,6 +709,7 @@ mod tests {
             query: "",
             included: Included::ByDefault,
             unkeyed: &sent,
+            credentials: &Credentials::NONE,
             now: SystemTime::UNIX_EPOCH,
         };
         let vary = headers(&[("vary", "RSC")]);
@@ -519,51 +718,6 @@ mod tests {
             may_store(StatusCode::OK, &vary, &asked, &rules()),
             Storable::Snapshot(expected)
         );
-    }
-
-    #[test]
-    fn an_answer_that_may_be_for_somebody_is_not_handed_to_anybody() {
-        for (status, fields, reason, expected) in [
-            (200, vec![], Reason::NoStore, Owner::Asker),
-            (202, vec![], Reason::Status, Owner::Asker),
-            (302, vec![], Reason::Status, Owner::First),
-            (307, vec![], Reason::Expired, Owner::First),
-            (302, vec![], Reason::Private, Owner::Asker),
-            (200, vec![], Reason::Json, Owner::Asker),
-            (200, vec![("set-cookie", "a=1")], Reason::NoStore, Owner::First),
-            (503, vec![], Reason::NoStore, Owner::First),
-            (404, vec![], Reason::Status, Owner::First),
-            (200, vec![], Reason::TooLarge, Owner::First),
-        ] {
-            let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers(&fields));
-            let owner = |rendered| owner(status, &headers, reason, rendered, &HeaderMap::new());
-            assert_eq!(owner(Rendered::ForNobody), expected, "{status} {fields:?}");
-            assert_eq!(owner(Rendered::ForClient), Owner::First, "{status} {fields:?}");
-        }
-    }
-
-    #[test]
-    fn nobody_s_renewal_of_a_cookie_does_not_replace_somebody_s() {
-        for (set, client, expected) in [
-            (
-                &["csrftoken=new; Path=/"][..],
-                "csrftoken=old; _ga=1",
-                Owner::Asker,
-            ),
-            (&["csrftoken=new"], "_ga=1", Owner::First),
-            // A link that logs in is used up.
-            (&["csrftoken=new", "sessionid=1"], "csrftoken=old", Owner::First),
-        ] {
-            let mut headers = HeaderMap::new();
-            for line in set {
-                headers.append("set-cookie", HeaderValue::from_static(line));
-            }
-            let mut asked = HeaderMap::new();
-            asked.insert("cookie", HeaderValue::from_static(client));
-            let (reason, rendered) = (Reason::SetCookie, Rendered::ForNobody);
-            let found = owner(StatusCode::OK, &headers, reason, rendered, &asked);
-            assert_eq!(found, expected, "{set:?} for {client}");
-        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Asking the backend whether a stored response still holds (RFC 9111 §4.3), and judging a client's own
 //! conditions against the stored validators (RFC 9110 §13).
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -27,20 +29,47 @@ pub(crate) fn add_conditions(stored: &StoredHead, fill: &mut HeaderMap) {
     }
 }
 
-/// The stored head after a 304 (RFC 9111 §3.2): fields of the 304 replace the stored ones of the same
-/// name, except those that describe the body that was not sent.
+/// Whether a 304 is about the stored response (RFC 9111 §4.3.4). "If the new response contains one or more strong
+/// validators, then each of those strong validators identifies a selected representation for update": if the stored
+/// response has none of them, "the cache MUST NOT use the new response to update any stored responses". Weak ones
+/// have to correspond too. A 304 without any is about what was asked (we depart from the clause, which has it
+/// update only what lacks a validator itself: many servers leave them out).
+pub(crate) fn confirms(stored: &HeaderMap, of_304: &HeaderMap) -> bool {
+    let modified = |headers| date(headers, &header::LAST_MODIFIED);
+    let same_date = || match of_304.get(header::LAST_MODIFIED) {
+        Some(theirs) => {
+            stored.get(header::LAST_MODIFIED) == Some(theirs) || modified(stored) == modified(of_304)
+        }
+        None => true,
+    };
+    match (stored.get(header::ETAG), of_304.get(header::ETAG)) {
+        (Some(ours), Some(theirs)) if ours == theirs => true,
+        (Some(ours), Some(theirs)) if is_weak(theirs) => opaque(ours.as_bytes()) == opaque(theirs.as_bytes()),
+        (Some(_), Some(_)) => false,
+        // What was asked by date is confirmed by date, though the server has tags by now.
+        (None, Some(_)) => of_304.contains_key(header::LAST_MODIFIED) && same_date(),
+        (_, None) => same_date(),
+    }
+}
+
+/// The stored head after a 304. RFC 9111 §3.2: fields of the 304 replace the stored ones of the same name, known or
+/// not, `Content-Type` too, and never `Content-Length`. What says how the bytes are coded or which part they are
+/// stays: "Implementations MAY automatically omit such header fields from updates", and the stored bytes were
+/// looked into and are served by what they came with. So stay digests of the content: that of a 304 is empty
+/// (RFC 9530 §2).
 pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> StoredHead {
-    const OF_THE_BODY: [HeaderName; 4] = [
+    const OF_THE_CONTENT: [HeaderName; 5] = [
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
-        header::CONTENT_TYPE,
         header::CONTENT_RANGE,
+        HeaderName::from_static("content-md5"),
+        HeaderName::from_static("content-digest"),
     ];
     let mut head = stored.clone();
     for name in kept_of_304
         .headers
         .keys()
-        .filter(|name| !OF_THE_BODY.contains(name))
+        .filter(|name| !OF_THE_CONTENT.contains(name))
     {
         head.headers.remove(name);
         for value in kept_of_304.headers.get_all(name) {
@@ -76,7 +105,7 @@ pub(crate) enum Condition {
 }
 
 /// RFC 9110 §13.2.2: If-None-Match, and only without it If-Modified-Since, against the validators of
-/// the response that would be sent.
+/// the response that would be sent. If-Match and If-Unmodified-Since are for origins (§13.1.1).
 pub(crate) fn client_condition(
     client: &HeaderMap,
     etag: Option<&HeaderValue>,
@@ -84,81 +113,92 @@ pub(crate) fn client_condition(
 ) -> Condition {
     if client.contains_key(header::IF_NONE_MATCH) {
         // The same bytes are the same tag, even where they lack the quotes that they should have.
-        let matches = |line: &str, etag: Option<&HeaderValue>| {
-            line.trim() == "*" || etag.is_some_and(|etag| lists_weakly(line, etag))
-        };
-        let is_known = client
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .any(|line| etag == Some(line) || line.to_str().is_ok_and(|line| matches(line, etag)));
+        let is_known = client.get_all(header::IF_NONE_MATCH).iter().any(|line| {
+            let bytes = line.as_bytes();
+            bytes.trim_ascii() == b"*"
+                || etag.is_some_and(|etag| etag == line || lists_weakly(bytes, etag.as_bytes()))
+        });
         return if is_known {
             Condition::NotModified
         } else {
             Condition::Send
         };
     }
-    let since = date(client, &header::IF_MODIFIED_SINCE);
-    match (since, date(response, &header::LAST_MODIFIED)) {
+    // RFC 9111 §4.3.2: "If […] the Last-Modified header field is not present in a stored response, a cache SHOULD use
+    // the stored response's Date field value".
+    let validator = match response.contains_key(header::LAST_MODIFIED) {
+        true => date(response, &header::LAST_MODIFIED),
+        false => date(response, &header::DATE),
+    };
+    match (only_date(client, &header::IF_MODIFIED_SINCE), validator) {
         (Some(since), Some(modified)) if modified <= since => Condition::NotModified,
         _ => Condition::Send,
     }
 }
 
+/// RFC 9110 §13.1.3: a condition that "is not a valid HTTP-date", or has "more than one member", is ignored.
+fn only_date(client: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    date(client, name).filter(|_| is_one_line(client, name))
+}
+
+fn is_one_line(client: &HeaderMap, name: &HeaderName) -> bool {
+    client.get_all(name).iter().nth(1).is_none()
+}
+
 /// RFC 9110 §13.1.5: whether a range may be sent. A strong ETag that is the response's, or its exact
 /// Last-Modified; anything else asks for the whole.
 pub(crate) fn range_is_wanted(client: &HeaderMap, etag: Option<&HeaderValue>, response: &HeaderMap) -> bool {
-    let mut lines = client.get_all(header::IF_RANGE).iter();
-    let Some(condition) = lines.next() else {
+    let Some(condition) = client.get(header::IF_RANGE) else {
         return true;
     };
-    if lines.next().is_some() {
-        return false;
+    if condition.as_bytes().starts_with(b"\"") {
+        return etag.is_some_and(|etag| etag == condition) && is_one_line(client, &header::IF_RANGE);
     }
-    let text = condition.as_bytes();
-    if text.starts_with(b"\"") {
-        return etag.is_some_and(|etag| etag == condition);
-    }
-    if text.starts_with(b"W/") {
-        return false;
-    }
-    match (
-        date(client, &header::IF_RANGE),
+    let (Some(condition), Some(modified)) = (
+        only_date(client, &header::IF_RANGE),
         date(response, &header::LAST_MODIFIED),
-    ) {
-        (Some(condition), Some(modified)) => condition == modified,
-        _ => false,
-    }
-}
-
-/// Weak comparison (RFC 9110 §8.8.3.2) with each entity tag of a list; commas may stand inside a tag.
-fn lists_weakly(line: &str, etag: &HeaderValue) -> bool {
-    let Ok(wanted) = etag.to_str() else {
+    ) else {
         return false;
     };
-    let wanted = opaque(wanted);
+    // §8.8.2.2: a date is a strong validator only of a response with "a Date value that is at least one second after
+    // the Last-Modified value"; within one second there may have been two pages.
+    let is_strong = date(response, &header::DATE).is_some_and(|date| modified < date);
+    condition == modified && is_strong
+}
+
+fn is_weak(etag: &HeaderValue) -> bool {
+    etag.as_bytes().starts_with(b"W/")
+}
+
+/// Weak comparison (RFC 9110 §8.8.3.2) with each entity tag of a list; commas and any byte above 0x7F may stand
+/// inside a tag.
+fn lists_weakly(line: &[u8], etag: &[u8]) -> bool {
+    let wanted = opaque(etag);
     let mut rest = line;
     loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        rest = rest.strip_prefix("W/").unwrap_or(rest);
-        let Some(inner) = rest.strip_prefix('"') else {
+        while let Some((b' ' | b'\t' | b',', after)) = rest.split_first() {
+            rest = after;
+        }
+        rest = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let Some(inner) = rest.strip_prefix(b"\"") else {
             return false;
         };
-        let Some(end) = inner.find('"') else {
+        let Some(end) = inner.iter().position(|byte| *byte == b'"') else {
             return false;
         };
         let (tag, after) = inner.split_at(end);
         if Some(tag) == wanted {
             return true;
         }
-        rest = after.get(1..).unwrap_or("");
+        rest = after.get(1..).unwrap_or(b"");
     }
 }
 
-fn opaque(etag: &str) -> Option<&str> {
-    etag.strip_prefix("W/")
+fn opaque(etag: &[u8]) -> Option<&[u8]> {
+    etag.strip_prefix(b"W/")
         .unwrap_or(etag)
-        .strip_prefix('"')?
-        .strip_suffix('"')
+        .strip_prefix(b"\"")?
+        .strip_suffix(b"\"")
 }
 
 /// The one range in `Range`, if it is a well-formed byte range: RFC 9110 §14.2 has everything else
@@ -196,57 +236,224 @@ mod tests {
         headers
     }
 
+    fn all(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
     #[test]
     fn if_none_match_compares_weakly() {
-        for (line, etag, expected) in [
-            ("\"a\"", "\"a\"", Condition::NotModified),
-            ("W/\"a\"", "\"a\"", Condition::NotModified),
-            ("\"a\"", "W/\"a\"", Condition::NotModified),
-            ("\"x,y\", W/\"a\"", "\"a\"", Condition::NotModified),
-            ("*", "\"a\"", Condition::NotModified),
-            ("\"b\"", "\"a\"", Condition::Send),
-            ("a", "\"a\"", Condition::Send),
-            ("\"x\" \"a", "\"a\"", Condition::Send),
+        for (lines, etag, expected) in [
+            (&["\"a\""][..], "\"a\"", Condition::NotModified),
+            (&["W/\"a\""], "\"a\"", Condition::NotModified),
+            (&["\"a\""], "W/\"a\"", Condition::NotModified),
+            (&["W/\"a\""], "W/\"a\"", Condition::NotModified),
+            (&["\"x,y\", W/\"a\""], "\"a\"", Condition::NotModified),
+            (&["\"x\"", " ,\"a\""], "\"a\"", Condition::NotModified),
+            (&["\"\""], "\"\"", Condition::NotModified),
+            (&["\"x\", \"\u{fc}\""], "\"\u{fc}\"", Condition::NotModified),
+            (&["a"], "a", Condition::NotModified),
+            (&["*"], "\"a\"", Condition::NotModified),
+            (&["\"b\""], "\"a\"", Condition::Send),
+            (&["\"A\""], "\"a\"", Condition::Send),
+            (&["w/\"a\""], "\"a\"", Condition::Send),
+            (&["a"], "\"a\"", Condition::Send),
+            (&["\"a\""], "a", Condition::Send),
+            (&["\"x\" \"a"], "\"a\"", Condition::Send),
+            (&[""], "\"a\"", Condition::Send),
         ] {
-            let etag = HeaderValue::from_static(etag);
-            let client = headers("if-none-match", line);
-            assert_eq!(
-                client_condition(&client, Some(&etag), &HeaderMap::new()),
-                expected,
-                "{line}"
-            );
+            let etag = HeaderValue::from_bytes(etag.as_bytes()).unwrap();
+            let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
+            let found = client_condition(&all(&lines), Some(&etag), &HeaderMap::new());
+            assert_eq!(found, expected, "{lines:?}");
         }
     }
 
     #[test]
     fn if_modified_since_counts_only_without_if_none_match() {
-        let modified = headers("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
-        let mut client = headers("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(client_condition(&client, None, &modified), Condition::NotModified);
-        client.insert("if-none-match", HeaderValue::from_static("\"x\""));
-        assert_eq!(client_condition(&client, None, &modified), Condition::Send);
-        let earlier = headers("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT");
-        assert_eq!(client_condition(&earlier, None, &modified), Condition::Send);
+        let asks = |since| ("if-modified-since", since);
+        let modified = [("last-modified", DATE), ("date", LATER)];
+        for (client, response, expected) in [
+            (vec![asks(DATE)], &modified[..], Condition::NotModified),
+            (vec![asks(LATER)], &modified, Condition::NotModified),
+            (
+                vec![asks("Sunday, 06-Nov-94 08:49:37 GMT")],
+                &modified,
+                Condition::NotModified,
+            ),
+            (
+                vec![asks("Sun Nov  6 08:49:37 1994")],
+                &modified,
+                Condition::NotModified,
+            ),
+            (vec![asks(EARLIER)], &modified, Condition::Send),
+            (vec![asks("0")], &modified, Condition::Send),
+            (vec![asks(DATE), asks(LATER)], &modified, Condition::Send),
+            (
+                vec![asks(DATE), ("if-none-match", "\"x\"")],
+                &modified,
+                Condition::Send,
+            ),
+            (
+                vec![asks(DATE), ("if-none-match", "*")],
+                &modified,
+                Condition::NotModified,
+            ),
+            (vec![("if-unmodified-since", EARLIER)], &modified, Condition::Send),
+            (vec![("if-match", "\"x\"")], &modified, Condition::Send),
+            // Without a Last-Modified it is the Date that counts.
+            (vec![asks(DATE)], &[("date", DATE)], Condition::NotModified),
+            (vec![asks(LATER)], &[("date", DATE)], Condition::NotModified),
+            (vec![asks(EARLIER)], &[("date", DATE)], Condition::Send),
+            (vec![asks(DATE)], &[("date", "whenever")], Condition::Send),
+            (
+                vec![asks(DATE)],
+                &[("date", DATE), ("last-modified", "0")],
+                Condition::Send,
+            ),
+            (vec![asks(DATE)], &[], Condition::Send),
+        ] {
+            let found = client_condition(&all(&client), None, &all(response));
+            assert_eq!(found, expected, "{client:?} of {response:?}");
+        }
     }
 
     #[test]
     fn if_range_compares_strongly() {
-        let modified = headers("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
-        for (condition, etag, expected) in [
-            ("\"a\"", "\"a\"", true),
-            ("\"b\"", "\"a\"", false),
-            ("W/\"a\"", "W/\"a\"", false),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", "\"a\"", true),
-            ("Sun, 06 Nov 1994 08:49:38 GMT", "\"a\"", false),
+        let modified = [("last-modified", DATE), ("date", LATER)];
+        for (conditions, etag, response, expected) in [
+            (&["\"a\""][..], "\"a\"", &modified[..], true),
+            (&["\"b\""], "\"a\"", &modified, false),
+            (&["W/\"a\""], "W/\"a\"", &modified, false),
+            (&["W/\"a\""], "\"a\"", &modified, false),
+            (&["\"a\""], "W/\"a\"", &modified, false),
+            (&["\"a\"", "\"a\""], "\"a\"", &modified, false),
+            (&["*"], "\"a\"", &modified, false),
+            (&["a"], "a", &modified, false),
+            (&[DATE], "\"a\"", &modified, true),
+            (&[EARLIER], "\"a\"", &modified, false),
+            (&[LATER], "\"a\"", &modified, false),
+            (&[DATE, DATE], "\"a\"", &modified, false),
+            // Two pages may have been made within the second.
+            (
+                &[DATE],
+                "\"a\"",
+                &[("last-modified", DATE), ("date", DATE)],
+                false,
+            ),
+            (&[DATE], "\"a\"", &[("last-modified", DATE)], false),
+            (&[DATE], "\"a\"", &[("date", DATE)], false),
+            (&[], "\"a\"", &[], true),
         ] {
-            let etag = HeaderValue::from_static(etag);
-            let client = headers("if-range", condition);
+            let etag = HeaderValue::from_str(etag).unwrap();
+            let client: Vec<_> = conditions.iter().map(|line| ("if-range", *line)).collect();
             assert_eq!(
-                range_is_wanted(&client, Some(&etag), &modified),
+                range_is_wanted(&all(&client), Some(&etag), &all(response)),
                 expected,
-                "{condition}"
+                "{conditions:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_304_is_about_what_has_its_validators() {
+        let (a, weak, b) = (("etag", "\"a\""), ("etag", "W/\"a\""), ("etag", "\"b\""));
+        let (then, later) = (("last-modified", DATE), ("last-modified", LATER));
+        for (stored, of_304, expected) in [
+            (vec![a], vec![a], true),
+            (vec![a, then], vec![a, later], true),
+            (vec![a], vec![weak], true),
+            (vec![weak], vec![weak], true),
+            (vec![("etag", "x")], vec![("etag", "x")], true),
+            (vec![a], vec![b], false),
+            (vec![a, then], vec![b, then], false),
+            (vec![weak], vec![a], false),
+            (vec![a], vec![("etag", "W/\"b\"")], false),
+            (vec![then], vec![then], true),
+            (
+                vec![then],
+                vec![("last-modified", "Sunday, 06-Nov-94 08:49:37 GMT")],
+                true,
+            ),
+            (vec![a, then], vec![then], true),
+            (vec![then], vec![later], false),
+            (vec![then], vec![then, a], true),
+            (vec![then], vec![a], false),
+            (vec![then], vec![later, a], false),
+            // Without a validator it is about what was asked.
+            (vec![a, then], vec![], true),
+            (vec![], vec![], true),
+        ] {
+            assert_eq!(
+                confirms(&all(&stored), &all(&of_304)),
+                expected,
+                "{stored:?} by {of_304:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_304_updates_all_that_does_not_describe_the_bytes() {
+        let head = |headers: HeaderMap, expires_after| StoredHead {
+            status: StatusCode::OK,
+            headers,
+            expires_after,
+        };
+        let stays = [
+            "content-encoding",
+            "content-length",
+            "content-range",
+            "content-md5",
+            "content-digest",
+        ];
+        let changes = [
+            "cache-control",
+            "cdn-cache-control",
+            "content-foo",
+            "content-location",
+            "content-security-policy",
+            "content-type",
+            "etag",
+            "last-modified",
+            "repr-digest",
+            "x-unknown",
+        ];
+        let fields = |value| -> Vec<_> {
+            stays
+                .into_iter()
+                .chain(changes)
+                .map(|name| (name, value))
+                .collect()
+        };
+        let mut old = fields("old");
+        old.extend([("x-kept", "old"), ("x-two", "old"), ("x-two", "older")]);
+        let mut new = fields("new");
+        new.extend([("x-two", "new"), ("x-added", "new")]);
+        let (stored, of_304) = (head(all(&old), Some(60)), head(all(&new), None));
+
+        let merged = freshened(&stored, &of_304);
+
+        for (names, expected) in [
+            (&stays[..], "old"),
+            (&changes, "new"),
+            (&["x-kept"], "old"),
+            (&["x-two", "x-added"], "new"),
+        ] {
+            for name in names {
+                let values: Vec<_> = merged.headers.get_all(*name).iter().collect();
+                assert_eq!(values, [expected], "{name}");
+            }
+        }
+        assert_eq!(merged.expires_after, Some(60));
+        let of_304 = head(HeaderMap::new(), Some(5));
+        assert_eq!(freshened(&stored, &of_304).expires_after, Some(5));
     }
 
     #[test]

@@ -32,6 +32,14 @@ impl Vary {
     /// codings, which are served by other means; where a request came from, which a fill says of nobody.
     /// Only a transparent fill says whose address it was for; what varies by that is for nobody else.
     pub(crate) fn of(headers: &HeaderMap, rules: &VaryRules) -> Self {
+        // What is no text may hide a `*`.
+        if headers
+            .get_all(header::VARY)
+            .iter()
+            .any(|line| line.to_str().is_err())
+        {
+            return Self::Star;
+        }
         let mut fields = Vec::new();
         for token in list_values(headers, &header::VARY) {
             if token == "*" {
@@ -98,6 +106,41 @@ mod tests {
             };
             assert_eq!(names, ["accept-language", "rsc"]);
             assert_eq!(vary(&[("vary", "rsc, *")], mode), Vary::Star);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_may_hide_a_star() {
+        let mut said = headers(&[("vary", "accept")]);
+        let rules = VaryRules {
+            ignored: Vec::new(),
+            mode: FillMode::Transparent,
+        };
+        assert_eq!(Vary::of(&said, &rules), Vary::Fields(vec![header::ACCEPT]));
+        said.append(header::VARY, HeaderValue::from_bytes(b"*, \xff").unwrap());
+        assert_eq!(Vary::of(&said, &rules), Vary::Star);
+    }
+
+    #[test]
+    fn spellings_of_one_list_are_one_variant() {
+        let name = [HeaderName::from_static("foo")];
+        let languages = Languages::default();
+        let of = |lines: &[&'static str]| {
+            let fields: Vec<_> = lines.iter().map(|line| ("foo", *line)).collect();
+            select(&name, &headers(&fields), &languages)
+        };
+        for lines in [&["1, 2"][..], &[" 1 ,\t2 "], &["1", "2"], &[" 1", "2 "]] {
+            assert_eq!(of(lines), of(&["1,2"]), "{lines:?}");
+        }
+        for lines in [
+            &["2,1"][..],
+            &["12"],
+            &["1;2"],
+            &["1 2"],
+            &["\"1, 2\""],
+            &["1,2,"],
+        ] {
+            assert_ne!(of(lines), of(&["1,2"]), "{lines:?}");
         }
     }
 

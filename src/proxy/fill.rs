@@ -10,17 +10,19 @@ use http::response::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
+use crate::clock::unix_seconds;
+use crate::flight::{FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
 use crate::head::StoredHead;
 use crate::outcome::Reason;
 use crate::policy::fill::{FillRequest, Purpose};
-use crate::policy::freshness::{Lifetime, generated};
+use crate::policy::freshness::{Lifetime, Stated, dates_as_they_came, generated};
 use crate::policy::store::{Storable, may_store, stored_head};
 use crate::policy::validate;
 use crate::proxy::Engine;
 use crate::proxy::give_up::takes_back;
 use crate::proxy::intake::{Incoming, Intake};
 use crate::proxy::memory::{MAX_NEGATIVE, Negative};
+use crate::proxy::trace;
 use crate::proxy::visit::Visit;
 use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store};
 
@@ -30,7 +32,9 @@ pub(super) struct Fill {
     pub(super) store: Arc<Store>,
     pub(super) visit: Arc<Visit>,
     pub(super) request: FillRequest,
-    /// What this fill asks for, where it is stored and stale: it is validated, or taken out.
+    /// What is stored and may answer, should this fill fail.
+    pub(super) seen: Option<Arc<Snapshot>>,
+    /// The same, where this fill asks for just that: it is validated, or taken out.
     pub(super) stale: Option<Arc<Snapshot>>,
     pub(super) flight: FlightKey,
     /// The number of the last invalidation before the fetch.
@@ -68,29 +72,35 @@ impl Fill {
 
     async fn fetch(&self, lead: &Lead, handover: oneshot::Sender<Handover>) {
         let requested = self.engine.clock.now();
-        let response = match self.engine.upstream.fetch(self.to_backend()).await {
+        let (request, trace) = (self.to_backend(), &self.visit.target.trace);
+        trace.note(|| trace::fill(request.headers()));
+        let response = match self.engine.upstream.fetch(request).await {
             Ok(response) => response,
             Err(error) => {
                 self.engine.backend_failed(self.visit.key.line(), &error);
-                lead.report(Progress::Over(Ending::Failed(error.reason())));
-                return;
+                return self.fail(lead, error.reason());
             }
         };
         // Nobody asked for another protocol.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            lead.report(Progress::Over(Ending::Failed(Reason::Unreachable)));
-            return;
+            return self.fail(lead, Reason::Unreachable);
         }
         let now = self.engine.clock.now();
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(stale) = self.to_validate()
         {
             let ending = self.freshen(stale, response.headers(), requested, now).await;
+            trace.note(|| trace::validated(&ending));
             lead.close();
             lead.report(Progress::Over(ending));
             return;
         }
         let handed = (response, handover);
+        let is_page = |seen: &Arc<Snapshot>| !seen.rendering.head.status.is_server_error();
+        let has_page = self.seen.as_ref().is_some_and(is_page);
+        if has_page && handed.0.status().is_server_error() && !self.visit.asks_once() {
+            return self.errs(lead, handed);
+        }
         if let Some((handed, kept)) = self.judge(lead, handed, now).await {
             self.receive(lead, handed, kept, (requested, now)).await;
         }
@@ -107,8 +117,10 @@ impl Fill {
             response.status(),
             response.headers(),
             &self.visit.asked(&self.request, now),
-            &self.engine.rules.store,
+            &self.visit.rules.store,
         );
+        let trace = &self.visit.target.trace;
+        trace.note(|| trace::answer(response.status(), &verdict));
         match verdict {
             Storable::Memory(names, seconds) => {
                 self.take_out_stale().await;
@@ -199,15 +211,17 @@ impl Fill {
         writer: &BodyWriter,
         (requested, now): (SystemTime, SystemTime),
     ) -> io::Result<Opening> {
-        let rules = &self.engine.rules.store;
+        let rules = &self.visit.rules.store;
         let head = stored_head(response.status, &response.headers, now, rules);
-        let lifetime = Lifetime::of(&head, rules.default_ttl);
+        let lifetime = Lifetime::of(&Stated::by(&head, Some(unix_seconds(now))), &rules.lifetimes);
         let length = response.headers.get(header::CONTENT_LENGTH);
         let head = FillHead {
             lifetime: match keep {
                 Keep::Snapshot => lifetime.seconds(),
                 Keep::Memory(seconds) => Some(seconds),
             },
+            dates: dates_as_they_came(&response.headers, now),
+            came: unix_seconds(now),
             generated: generated(&response.headers, lifetime, requested, now),
             length: length.and_then(|value| value.to_str().ok()?.parse().ok()),
             sent: self.request.select(&names),
@@ -239,7 +253,7 @@ impl Fill {
             Keep::Memory(seconds) => self.remember_missing(head, length, seconds).await,
         };
         match settled {
-            Settled::Kept => self.engine.memory.settle(self.flight),
+            Settled::Kept => self.settle(),
             Settled::NotKept(reason) => self.engine.tally.not_kept(reason),
         }
         // Before anybody hears of it: whoever comes next may begin another.
@@ -277,6 +291,7 @@ impl Fill {
                 head,
                 generated: born,
                 epoch,
+                max_variants: visit.rules.max_variants,
             };
             store.commit(candidate, kept)
         });
@@ -315,12 +330,20 @@ impl Fill {
         let Some(body) = read.ok().and_then(Result::ok).filter(|body| body.len() == limit) else {
             return Settled::NotKept(Reason::Disk);
         };
-        let now = self.engine.clock.unix_seconds();
+        // What the backend grants counts from when it was generated, what we grant from now on.
+        let granted = self.engine.clock.unix_seconds().saturating_add(seconds);
+        let stated = Stated::by(&head.head, Some(head.generated));
+        let until = match Lifetime::of(&stated, &self.visit.rules.store.lifetimes) {
+            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => {
+                head.generated.saturating_add(lifetime).min(granted)
+            }
+            Lifetime::Granted(_) => granted,
+        };
         let negative = Negative {
             head: head.head.clone(),
             body: body.into(),
-            generated: now,
-            until: now.saturating_add(seconds),
+            generated: head.generated,
+            until,
         };
         let (variant, class) = (head.sent.clone(), self.request.class);
         let kept = self.subjected(|subject| {
@@ -333,9 +356,10 @@ impl Fill {
         }
     }
 
-    /// The page that was stored is no more, or is not for everybody any more.
+    /// The page that was stored is no more, or is not for everybody any more. What somebody's credentials are told
+    /// is no word on that.
     pub(super) async fn take_out_stale(&self) {
-        if self.stale.is_none() {
+        if self.stale.is_none() || !self.request.credentials.is_empty() {
             return;
         }
         let (store, key) = (Arc::clone(&self.store), self.visit.key.clone());

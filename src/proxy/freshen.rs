@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::HeaderMap;
 
+use crate::clock::unix_seconds;
 use crate::flight::Ending;
 use crate::outcome::Reason;
-use crate::policy::freshness::{Lifetime, generated};
+use crate::policy::freshness::{Lifetime, Stated, generated};
 use crate::policy::store::{may_stay, stored_head};
 use crate::policy::validate;
 use crate::proxy::fill::Fill;
@@ -23,10 +24,15 @@ impl Fill {
         requested: SystemTime,
         now: SystemTime,
     ) -> Ending {
-        let rules = &self.engine.rules.store;
+        if !validate::confirms(&stale.rendering.head.headers, headers) {
+            // It says that another representation holds, which only the whole answer shows.
+            self.take_out_stale().await;
+            return Ending::Again;
+        }
+        let rules = &self.visit.rules.store;
         let answer = stored_head(StatusCode::NOT_MODIFIED, headers, now, rules);
         let head = validate::freshened(&stale.rendering.head, &answer);
-        let lifetime = Lifetime::of(&head, rules.default_ttl);
+        let lifetime = Lifetime::of(&Stated::by(&head, Some(unix_seconds(now))), &rules.lifetimes);
         let born = generated(headers, lifetime, requested, now);
         let asked = self.visit.asked(&self.request, now);
         match may_stay(&head, headers, &asked, rules) {
@@ -35,6 +41,9 @@ impl Fill {
                 return Ending::GiveUp(reason);
             }
             Ok(names) if !names.iter().all(|name| stale.variant.has(name)) => {
+                if !self.request.credentials.is_empty() {
+                    return Ending::GiveUp(Reason::Authorization);
+                }
                 // By what it varies now, nobody can say whose it was.
                 self.take_out_stale().await;
                 return Ending::Again;
@@ -48,7 +57,7 @@ impl Fill {
         match self.commit_kept(stale.variant.names(), head, born, kept).await {
             // It holds, whether or not the disk takes note of it.
             Ok(()) | Err(Reason::Disk | Reason::ReadOnly) => {
-                self.engine.memory.settle(self.flight);
+                self.settle();
                 Ending::Validated
             }
             Err(reason) => Ending::GiveUp(reason),

@@ -1,7 +1,7 @@
 //! An answer that is not kept: who gets it, and what is remembered of it.
 
 use axum::body::Body;
-use http::{HeaderName, Response};
+use http::{HeaderName, Response, header};
 use tokio::sync::oneshot;
 
 use crate::flight::{Ending, Handover, Lead, Progress};
@@ -65,14 +65,16 @@ impl Fill {
         })
     }
 
-    /// The disk refuses a page: who began the fill gets it, if it is the variant that they asked for.
+    /// The disk refuses a page: who began the fill gets it, if it is the variant that they asked for. Its cookies
+    /// would not have been kept, and are nobody's.
     pub(super) fn hand_over_unstored(
         &self,
         lead: &Lead,
         handover: oneshot::Sender<Handover>,
-        response: Response<Body>,
+        mut response: Response<Body>,
         names: &[HeaderName],
     ) {
+        response.headers_mut().remove(header::SET_COOKIE);
         match self.visit.select(names) == self.request.select(names) {
             true => self.hand_over(lead, handover, response, Reason::Disk),
             false => self.ends_for_all(lead, (response, handover), Reason::Disk),

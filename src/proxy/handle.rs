@@ -17,11 +17,14 @@ use crate::invalidate::{RefreshTrigger, Target};
 use crate::outcome::Reason;
 use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
+use crate::proxy::refresh::Renewals;
 use crate::proxy::respond::refusal;
+use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
 use crate::proxy::{Engine, Via, Waits};
 use crate::snapshot::{Store, StoreOptions};
 use crate::throttle::Throttle;
+use crate::token::TokenHash;
 use crate::upstream::{Upstream, UpstreamOptions};
 
 /// A proxy: its router, its trigger, its statistics, and its end.
@@ -85,16 +88,14 @@ impl Proxy {
     }
 
     fn build(config: &CreateProxyConfig, upstream: Upstream, trigger: RefreshTrigger) -> Result<Self, Error> {
-        let rules = check::rules(config)?;
-        check::limits(&config.settings)?;
+        let rules = check::rule_book(config)?;
         let settings = &config.settings;
         let store = Store::open(StoreOptions {
             dir: settings.snapshot_dir.clone(),
             site: check::site_name(settings),
             backend: upstream.identity(),
             durability: settings.durability,
-            max_variants: settings.max_variants,
-            bounds: check::bounds(settings),
+            bounds: check::bounds(settings, &rules),
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
         })?;
@@ -103,7 +104,7 @@ impl Proxy {
 
     fn assemble(
         config: &CreateProxyConfig,
-        rules: check::Rules,
+        rules: check::RuleBook,
         upstream: Upstream,
         store: Option<Arc<Store>>,
         trigger: RefreshTrigger,
@@ -126,13 +127,23 @@ impl Proxy {
             ),
             upstream,
             store,
+            debug: settings
+                .debug_token
+                .as_ref()
+                .map(|token| TokenHash::of(token.expose().as_bytes())),
             flights,
             memory,
             clock: config.clock.clone(),
             tally: Tally::default(),
             fills: Arc::new(Semaphore::new(max_fills as usize)),
+            renewals: Renewals::default(),
+            pauses: Pauses::default(),
             waits: Waits {
                 fill: settings.fill_timeout,
+                // As long as a visitor would wait for a head and a piece of the body.
+                renewal: settings
+                    .fill_timeout
+                    .max(settings.response_timeout.saturating_add(settings.body_timeout)),
                 body: settings.body_timeout,
                 tunnel: settings.tunnel_timeout,
             },
@@ -262,7 +273,8 @@ pub(crate) fn or_uncached(
         Ok(proxy) => proxy.router(),
         Err(error) => {
             tracing::error!(error = %crate::error::chain(&error), "nothing is stored");
-            let rules = check::rules(config).unwrap_or_else(|_| check::restricted(&config.settings));
+            let rules =
+                check::rule_book(config).unwrap_or_else(|_| check::RuleBook::restricted(&config.settings));
             Proxy::assemble(config, rules, upstream, None, trigger).router()
         }
     }

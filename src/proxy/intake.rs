@@ -115,7 +115,7 @@ impl Fill {
                 }
                 None => return Intake::Whole(Box::new(writer), length),
             };
-            let is_too_large = length + chunk.len() as u64 > self.engine.rules.store.max_body;
+            let is_too_large = length + chunk.len() as u64 > self.visit.rules.store.max_body;
             if let Some(reason) = found.or(is_too_large.then_some(Reason::TooLarge)) {
                 if found.is_some() {
                     self.take_out_stale().await;

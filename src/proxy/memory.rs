@@ -1,6 +1,7 @@
-//! Bounded tables of what is known without a file: pages that are not there, and pages that cannot be
-//! stored.
+//! Bounded tables of what is known without a file: pages that are not there, pages that cannot be stored,
+//! and how often pages were asked for that are not stored yet.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -42,6 +43,9 @@ const MOST_DOUBLINGS: u32 = 6;
 /// How many visitors' own answers may say for nothing that the page cannot be stored, until a fill sees for
 /// itself: what they send besides may be the reason, and the page is another one without it.
 const MOST_PROBES: u32 = 3;
+
+/// Keys whose uses are counted at once.
+const USES: usize = 65_536;
 
 /// The answers for one key and one class of visitors.
 struct Negatives {
@@ -127,6 +131,9 @@ pub(crate) struct Subjected<'a> {
 pub(crate) struct Memory {
     negatives: Cache<(KeyHash, Class), Arc<Negatives>, ByBytes>,
     memos: Cache<FlightKey, Arc<Memo>, ByBytes>,
+    /// How often keys of which nothing is stored were asked for. An invalidation leaves it: who asks is as many
+    /// as before.
+    uses: Cache<KeyHash, Arc<AtomicUsize>>,
     /// Seconds; 0 is off.
     pass_ttl: u64,
     /// Held while something is remembered, or forgotten for an invalidation.
@@ -138,6 +145,7 @@ impl Memory {
         Self {
             negatives: Cache::with_weighter(NEGATIVES, NEGATIVE_BYTES, ByBytes),
             memos: Cache::with_weighter(MEMOS, MEMO_BYTES, ByBytes),
+            uses: Cache::new(USES),
             pass_ttl,
             changing: Mutex::default(),
         }
@@ -197,6 +205,17 @@ impl Memory {
         };
         self.negatives.insert(place, Arc::new(entry));
         true
+    }
+
+    /// Counts a request, and says how many there have been; beyond `most` nobody needs to know.
+    pub(crate) fn use_of(&self, key: &Key, most: usize) -> usize {
+        if most <= 1 {
+            return 1;
+        }
+        let fresh = || Ok::<_, std::convert::Infallible>(Arc::default());
+        let Ok(uses) = self.uses.get_or_insert_with(&key.hash, fresh);
+        let before = uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |uses| uses.checked_add(1));
+        before.map_or(usize::MAX, |before| before + 1)
     }
 
     /// Why an earlier answer to the same question could not be stored.
@@ -369,6 +388,20 @@ mod tests {
         assert!(memory.negatives.weight() <= NEGATIVE_BYTES);
         assert!(memory.memos.weight() <= MEMO_BYTES);
         assert!(memory.negatives.len() < 3000 && memory.memos.len() < 3000);
+    }
+
+    #[test]
+    fn uses_are_counted_by_key_and_for_so_many_keys() {
+        let memory = Memory::new(120);
+        let (a, b) = (Key::from_text("GET:/a"), Key::from_text("GET:/b"));
+        let counts = [&a, &a, &b, &a].map(|key| memory.use_of(key, 9));
+        assert_eq!(counts, [1, 2, 1, 3]);
+        memory.forget(&[KeyPattern::parse("*").unwrap()]);
+        assert_eq!(memory.use_of(&a, 9), 4);
+        for n in 0..3 * USES {
+            memory.use_of(&Key::from_text(format!("GET:/{n}")), 9);
+        }
+        assert!(memory.uses.len() <= USES + USES / 10, "{}", memory.uses.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! asks meanwhile shares.
 
 mod fill;
+mod found;
 mod freshen;
 mod give_up;
 mod handle;
@@ -13,10 +14,14 @@ mod invalidation;
 mod memory;
 mod pass;
 mod recall;
+mod refresh;
 mod respond;
 mod seat;
+mod share;
+mod stale;
 mod tally;
 mod target;
+mod trace;
 mod visit;
 
 use std::panic::AssertUnwindSafe;
@@ -26,11 +31,11 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody};
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::config::check::Rules;
+use crate::config::check::{RuleBook, Rules};
 use crate::flight::FlightTable;
 use crate::headers::list_values;
 use crate::outcome::Reason;
@@ -38,19 +43,23 @@ use crate::policy::identity::Identity;
 use crate::policy::request::{BodyPresence, Facts, Route, route};
 use crate::snapshot::Store;
 use crate::throttle::Throttle;
+use crate::token::TokenHash;
 use crate::upstream::Upstream;
 
 pub use handle::Proxy;
 pub(crate) use handle::{http_backend, in_process_backend, or_uncached};
 use memory::Memory;
+use refresh::Renewals;
 use respond::{Verdict, refusal};
+use stale::Pauses;
 pub use tally::Statistics;
 use tally::Tally;
 pub(crate) use target::Target;
+use trace::Trace;
 
 /// Everything that answering a request takes.
 pub(crate) struct Engine {
-    rules: Rules,
+    rules: RuleBook,
     upstream: Upstream,
     /// `None`: the directory cannot be used, and nothing is stored.
     store: Option<Arc<Store>>,
@@ -60,8 +69,12 @@ pub(crate) struct Engine {
     tally: Tally,
     /// One permit for each fill under way.
     fills: Arc<Semaphore>,
+    renewals: Renewals,
+    pauses: Pauses,
     waits: Waits,
     via: Via,
+    /// Who is told what is decided about a request.
+    debug: Option<TokenHash>,
     disk_trouble: Throttle,
     backend_trouble: Throttle,
 }
@@ -71,6 +84,8 @@ pub(crate) struct Engine {
 struct Waits {
     /// Nobody reads a fill.
     fill: Duration,
+    /// A fill that nobody reads because it is a renewal.
+    renewal: Duration,
     /// A reader takes nothing.
     body: Duration,
     /// A tunnel is silent.
@@ -126,9 +141,12 @@ impl Engine {
         if version < Version::HTTP_11 {
             request.headers_mut().remove(header::UPGRADE);
         }
+        let trace = Trace::asked_for(&mut request, self.debug.as_ref());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let rules = Arc::clone(self.rules.of(method.as_str(), &path));
         // What panics is the application's: a key function, a clock. It costs this request, whoever serves.
-        let answer = AssertUnwindSafe(Arc::clone(&self).answer(request)).catch_unwind();
+        let answer = Arc::clone(&self).answer(request, Arc::clone(&rules), trace.clone());
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         let (mut response, verdict) = answer.await.unwrap_or_else(|_panic| {
             tracing::error!(%method, path, "answering a request panicked");
             self.no_answer(Reason::Panic, &method)
@@ -142,10 +160,18 @@ impl Engine {
             response.headers_mut().insert(header::CONNECTION, close);
         }
         verdict.write_to(response.headers_mut());
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(source) = verdict.source() {
+                rules.response.shape(response.headers_mut(), source);
+            }
+            trace.note(|| trace::outcome(&verdict));
+            trace.write_to(response.headers_mut());
+        }
         self.tally.count(&verdict);
         tracing::debug!(
             %method,
             path,
+            rule = %rules.origin,
             outcome = verdict.outcome.as_str(),
             reason = verdict.reason.map(Reason::as_str),
             status = response.status().as_u16(),
@@ -155,11 +181,18 @@ impl Engine {
         response
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Body>) -> (Response<Body>, Verdict) {
-        let target = match Target::of(&request, &self.rules.site) {
-            Ok(target) => target,
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        rules: Arc<Rules>,
+        trace: Trace,
+    ) -> (Response<Body>, Verdict) {
+        let target = match Target::of(&request, &self.rules.general().site) {
+            Ok(target) => target.traced(trace.clone()),
             Err(reason) => return self.refuse(reason, request.method()),
         };
+        trace.note(|| trace::target(request.method(), &target));
+        trace.note(|| trace::rule(rules.origin));
         if self.via.is_in(request.headers()) {
             return self.refuse(Reason::Loop, request.method());
         }
@@ -176,7 +209,9 @@ impl Engine {
             body,
             host: target.standing,
         };
-        match route(&facts, &self.rules.request) {
+        let route = route(&facts, &rules.request);
+        trace.note(|| trace::route(&route));
+        match route {
             Route::Refuse(reason) => self.refuse(reason, request.method()),
             Route::Tunnel => self.tunnel(request, &target).await,
             Route::Pass(reason) => self.pass(request, &target, reason).await,
@@ -187,7 +222,7 @@ impl Engine {
                 let reason = somebody.reason();
                 self.pass(request, &target, reason).await
             }
-            Route::Lookup(included) => self.look_up(request, target, included).await,
+            Route::Lookup(included) => self.look_up(request, target, (included, rules)).await,
         }
     }
 

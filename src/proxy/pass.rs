@@ -8,11 +8,13 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use crate::headers::{normal_host, strip_hop_by_hop};
 use crate::outcome::{Outcome, Reason};
 use crate::pattern::KeyPattern;
+use crate::policy::client::only_if_cached;
 use crate::policy::forward::pass_headers;
 use crate::policy::request::AfterUnsafe;
 use crate::proxy::Engine;
 use crate::proxy::respond::{Verdict, refusal};
 use crate::proxy::target::Target;
+use crate::proxy::trace;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnel::splice;
 
@@ -24,7 +26,12 @@ impl Engine {
         target: &Target,
         reason: Reason,
     ) -> (Response<Body>, Verdict) {
+        target.trace.note(|| trace::passed(reason));
         let method = request.method().clone();
+        // RFC 9111 §5.2.1.7: nothing stored may answer, and the client wants nothing else.
+        if matches!(method, Method::GET | Method::HEAD) && only_if_cached(request.headers()) {
+            return self.refuse(Reason::OnlyIfCached, &method);
+        }
         let (mut parts, body) = request.into_parts();
         self.to_backend(&mut parts, target);
         match self.upstream.fetch(Request::from_parts(parts, body)).await {
@@ -110,9 +117,9 @@ impl Engine {
     /// is shown; a visitor's request never deletes a file.
     async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target, shown: Vec<String>) {
         // A method that `include_paths` names asks for a page; it changes none.
-        let filters = &self.rules.request.filters;
-        if self.rules.request.after_unsafe == AfterUnsafe::Nothing
-            || filters.judge(method.as_str(), &target.path) != Err(Reason::Method)
+        let rules = &self.rules.of(method.as_str(), &target.path).request;
+        if rules.after_unsafe == AfterUnsafe::Nothing
+            || rules.filters.judge(method.as_str(), &target.path) != Err(Reason::Method)
         {
             return;
         }

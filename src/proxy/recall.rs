@@ -1,21 +1,26 @@
 //! What the memory knows of a visit's page: that it is missing, or that it could not be stored.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::header::{self, HeaderValue};
 use http::{Method, Response};
 
 use crate::flight::FlightKey;
-use crate::outcome::{Outcome, Reason};
+use crate::head::Generated;
+use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::accept::Class;
 use crate::policy::fill::{FillRequest, Purpose};
+use crate::policy::freshness::Stated;
 use crate::policy::reuse::Standing;
+use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::{Storable, accepts_coding, may_store};
 use crate::policy::validate;
 use crate::proxy::Engine;
 use crate::proxy::memory::Negative;
-use crate::proxy::respond::{Verdict, write_age};
+use crate::proxy::respond::Verdict;
 use crate::proxy::visit::{Learnt, Round, Visit};
-use crate::serve;
+use crate::serve::{self, Times};
 
 impl Engine {
     /// A page that is known not to be there.
@@ -25,16 +30,24 @@ impl Engine {
             self.memory
                 .negative(&visit.key, class, &|names| visit.select(names), now)
         };
-        if let Some(negative) = known(visit.class) {
+        if let Some(negative) = self.missing(visit, learnt, now) {
             if !accepts_coding(&negative.head.headers, &visit.parts.headers) {
                 return Some(Round::Pass(Reason::Encoding));
             }
+            if !visit.may_share(&negative.head) {
+                return Some(Round::Pass(Reason::Authorization));
+            }
+            let trace = &visit.target.trace;
+            trace.note(|| "memory: the page is known to be missing".to_owned());
             return Some(negative_answer(visit, &negative, now));
         }
         let other = match visit.class {
             Class::Document => Class::Other,
             Class::Other => Class::Document,
         };
+        if known(visit.class).is_some() {
+            learnt.demanded = Some(Forward::Request);
+        }
         if learnt.names.is_empty() {
             let names = [visit.class, other]
                 .into_iter()
@@ -45,6 +58,15 @@ impl Engine {
             learnt.apart = Some(visit.class);
         }
         None
+    }
+
+    /// What visitors like this one are told of a page that is missing, if this one takes it.
+    pub(super) fn missing(&self, visit: &Visit, learnt: &Learnt, now: u64) -> Option<Arc<Negative>> {
+        let negative = self
+            .memory
+            .negative(&visit.key, visit.class, &|names| visit.select(names), now)?;
+        let is_taken = learnt.is_settled || visit.wishes.accept_fresh(&standing(&negative, now));
+        is_taken.then_some(negative)
     }
 
     /// Passes a visit to a page that could not be stored when it was last tried.
@@ -59,7 +81,7 @@ impl Engine {
             return (response, verdict);
         }
         let asked = visit.asked(request, self.clock.now());
-        let verdict_of_page = may_store(response.status(), response.headers(), &asked, &self.rules.store);
+        let verdict_of_page = may_store(response.status(), response.headers(), &asked, &visit.rules.store);
         let not_storable = match verdict_of_page {
             Storable::No(reason) => Some(reason),
             Storable::Snapshot(_) if request.purpose == Purpose::Missing => Some(Reason::Accept),
@@ -73,24 +95,28 @@ impl Engine {
     }
 }
 
-fn negative_answer(visit: &Visit, negative: &Negative, now: u64) -> Round {
-    let standing = Standing {
+fn standing(negative: &Negative, now: u64) -> Standing {
+    Standing {
         age: now.saturating_sub(negative.generated),
         ttl: i64::try_from(negative.until.saturating_sub(now)).ok(),
         lifetime: None,
-    };
+    }
+}
+
+fn negative_answer(visit: &Visit, negative: &Negative, now: u64) -> Round {
+    let standing = standing(negative, now);
     let head = serve::full_head(negative.head.status, &negative.head.headers, None);
     let mut response = head.map(|()| match visit.parts.method {
         Method::HEAD => Body::empty(),
         _ => Body::from(negative.body.clone()),
     });
+    let stated = Stated::by(&negative.head, Some(negative.generated));
+    if let Some(value) = unsaid_cache_control(&stated, &visit.rules.store.lifetimes) {
+        response.headers_mut().insert(header::CACHE_CONTROL, value);
+    }
     let length = HeaderValue::from(negative.body.len());
     response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    write_age(
-        response.headers_mut(),
-        standing.age,
-        negative.head.expires_after,
-        now,
-    );
+    let times = Times::of(Generated::At(negative.generated), now);
+    times.write_to(response.headers_mut(), negative.head.expires_after);
     Round::Answer(response, Verdict::hit(&standing))
 }

@@ -6,9 +6,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use sfv::{KeyRef, ListSerializer, TokenRef};
 
-use crate::clock::http_date;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::reuse::Standing;
+use crate::policy::shape::Source;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -51,6 +51,15 @@ impl Verdict {
         }
     }
 
+    /// From what is stored and stale, for `reason`.
+    pub(crate) fn stale(standing: &Standing, reason: Reason) -> Self {
+        Self {
+            ttl: standing.ttl,
+            reason: Some(reason),
+            ..Self::new(Outcome::Stale)
+        }
+    }
+
     /// Past the cache, for `reason`.
     pub(crate) fn pass(reason: Reason) -> Self {
         Self {
@@ -64,6 +73,16 @@ impl Verdict {
         Self {
             reason: Some(reason),
             ..Self::new(Outcome::Refused)
+        }
+    }
+
+    /// Where the answer comes from, unless it is one of our own.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self.outcome {
+            Outcome::Hit | Outcome::Stale | Outcome::Revalidated => Some(Source::Store),
+            Outcome::Miss | Outcome::Collapsed if self.keeping == Keeping::Stored => Some(Source::Store),
+            Outcome::Miss | Outcome::Collapsed | Outcome::Pass | Outcome::Tunnel => Some(Source::Backend),
+            Outcome::Refused | Outcome::Failed => None,
         }
     }
 
@@ -134,20 +153,6 @@ impl Verdict {
 /// RFC 9651 §3.3.1: fifteen digits.
 const MOST_TTL: i64 = 999_999_999_999_999;
 
-/// `Age`, and `Expires` anew where the response had one: `Date` on a hit is this second.
-pub(crate) fn write_age(headers: &mut HeaderMap, age: u64, expires_after: Option<u64>, now: u64) {
-    headers.insert(header::AGE, HeaderValue::from(age));
-    let date = |seconds: u64| HeaderValue::from_str(&http_date(seconds));
-    if let Ok(value) = date(now) {
-        headers.insert(header::DATE, value);
-    }
-    if let Some(seconds) = expires_after
-        && let Ok(value) = date(now.saturating_add(seconds))
-    {
-        headers.insert(header::EXPIRES, value);
-    }
-}
-
 /// Answers in place of the backend.
 pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
     let (status, text) = match reason {
@@ -159,6 +164,10 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
         Reason::Loop => (
             StatusCode::LOOP_DETECTED,
             "the backend's address leads back to this proxy",
+        ),
+        Reason::OnlyIfCached => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "nothing is stored that may answer this, and the client wants nothing else",
         ),
         Reason::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time"),
         Reason::Unreachable => (StatusCode::BAD_GATEWAY, "the backend cannot be reached"),

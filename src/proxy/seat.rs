@@ -2,27 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
-use http::header::{self, HeaderValue};
-use http::{HeaderName, Method, Response};
-use tokio::sync::oneshot;
+use http::header::HeaderValue;
+use http::{HeaderName, Method};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::clock::http_date;
 use crate::flight::{Ending, FillHead, FlightKey, Growth, Handover, Joined, Lead, Progress, Seat, Settled};
 use crate::key::{Key, KeyRules};
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::pattern::Subject;
 use crate::policy::accept::Class;
 use crate::policy::fill::{FillRequest, FillRules, Purpose, Question, fill_request};
-use crate::policy::reuse::may_serve_stale;
-use crate::policy::store::accepts_coding;
 use crate::policy::validate::asks_for;
 use crate::proxy::Engine;
 use crate::proxy::fill::Fill;
 use crate::proxy::memory::Remembered;
-use crate::proxy::respond::{Keeping, Verdict, write_age};
-use crate::proxy::visit::{Learnt, Round, Stale, Visit};
-use crate::serve;
+use crate::proxy::respond::{Keeping, Verdict};
+use crate::proxy::share::{not_for, shared_answer, without_body_for_head};
+use crate::proxy::trace;
+use crate::proxy::visit::{Learnt, Round, Visit};
 use crate::snapshot::{Snapshot, Store};
 
 impl Engine {
@@ -32,7 +29,6 @@ impl Engine {
         store: &Arc<Store>,
         visit: &Arc<Visit>,
         learnt: &mut Learnt,
-        stale: Option<Stale>,
     ) -> Round {
         let request = match self.fill_request(visit, learnt).await {
             Ok(request) => request,
@@ -42,17 +38,23 @@ impl Engine {
             }
             Err(reason) => return Round::Pass(reason),
         };
-        let seen = stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
-        // What is stored is the page, and this is not about the page.
-        let stale = stale.filter(|_| request.purpose == Purpose::Page);
+        let found = learnt.stale.as_ref().map(|stale| Arc::clone(&stale.snapshot));
+        if request.purpose != Purpose::Page {
+            // What is stored is the page, and this is not about the page.
+            learnt.stale = None;
+        }
         let flight = flight_key(&visit.key, &request);
-        match self.memory.memo(flight, self.clock.unix_seconds()) {
+        let memo = self.memory.memo(flight, self.clock.unix_seconds());
+        if let Some(Remembered::Lately(reason) | Remembered::LongAgo(reason)) = memo {
+            visit.target.trace.note(|| trace::remembered(reason));
+        }
+        match memo {
             Some(Remembered::Lately(reason)) => return Round::Pass(reason),
             Some(Remembered::LongAgo(reason)) => return Round::Probe(reason, flight, request),
             None => {}
         }
         let asked_for = match request.purpose {
-            Purpose::Page => seen.clone().filter(|stored| asks_for(&request, &stored.variant)),
+            Purpose::Page => found.clone().filter(|found| asks_for(&request, &found.variant)),
             Purpose::Missing => None,
         };
         // A fill would be a GET, which the visitor has not sent: it may use up what a link is good for.
@@ -68,21 +70,33 @@ impl Engine {
             own: Some(&own),
         };
         let role = match self.flights.join(flight, subject) {
-            Joined::Follower(seat) => Role::follower(seat),
+            Joined::Follower(seat) => {
+                let trace = &visit.target.trace;
+                trace.note(|| "fill: that of another request, under way".to_owned());
+                Role::follower(seat)
+            }
             Joined::Leader(lead, seat, handover) => {
-                let stored = (seen, asked_for);
-                let over = self.lead(store, visit, (request, flight), stored, (lead, handover));
-                if let Some(round) = over {
+                let filling = Filling {
+                    request,
+                    flight,
+                    found,
+                    asked_for,
+                };
+                if let Some(round) = self.lead(store, visit, learnt, filling, (lead, handover)) {
                     return round;
                 }
                 Role::leader(seat)
             }
         };
-        self.follow(visit, learnt, role, stale).await
+        self.follow(visit, learnt, role).await
     }
 
-    async fn fill_request(&self, visit: &Arc<Visit>, learnt: &Learnt) -> Result<FillRequest, Reason> {
-        let (rules, key_rules, via) = (&self.rules.fill, &self.rules.key, &self.via.value);
+    pub(super) async fn fill_request(
+        &self,
+        visit: &Arc<Visit>,
+        learnt: &Learnt,
+    ) -> Result<FillRequest, Reason> {
+        let (rules, key_rules, via) = (&visit.rules.fill, &visit.rules.key, &self.via.value);
         let (names, apart) = (&learnt.names, learnt.apart);
         if key_rules.custom.is_none() {
             return ask(visit, (names, apart), rules, key_rules, via);
@@ -95,19 +109,19 @@ impl Engine {
         asked.await.unwrap_or(Err(Reason::Key))
     }
 
-    /// Begins the fill, unless there is no need or no room: then the round ends so. `seen` is what the lookup
-    /// found to be stale, and `stale` the same if this fill asks for just that.
+    /// Begins the fill, unless there is no need or no room: then the round ends so.
     fn lead(
         self: &Arc<Self>,
         store: &Arc<Store>,
         visit: &Arc<Visit>,
-        (request, flight): (FillRequest, FlightKey),
-        (seen, stale): (Option<Arc<Snapshot>>, Option<Arc<Snapshot>>),
+        learnt: &Learnt,
+        filling: Filling,
         (lead, handover): (Lead, oneshot::Sender<Handover>),
     ) -> Option<Round> {
         // Between the lookup and now another fill may have ended.
-        if self.has_learnt(visit, flight)
-            || store.has_changed(&visit.key, &|names| visit.select(names), seen.as_deref())
+        let found = filling.found.as_deref();
+        if self.has_learnt(visit, learnt, filling.flight)
+            || store.has_changed(&visit.key, &|names| visit.select(names), found)
         {
             lead.report(Progress::Over(Ending::Again));
             return Some(Round::Again);
@@ -118,70 +132,90 @@ impl Engine {
             lead.report(Progress::Over(Ending::GiveUp(Reason::Busy)));
             return Some(Round::Pass(Reason::Busy));
         };
+        self.begin(store, visit, filling, (epoch, permit), (lead, handover));
+        None
+    }
+
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        visit: &Arc<Visit>,
+        filling: Filling,
+        (epoch, permit): (u64, OwnedSemaphorePermit),
+        (lead, handover): (Lead, oneshot::Sender<Handover>),
+    ) {
+        let is_of_page = filling.request.purpose == Purpose::Page;
         let fill = Fill {
             engine: Arc::clone(self),
             store: Arc::clone(store),
             visit: Arc::clone(visit),
-            request,
-            stale,
-            flight,
+            request: filling.request,
+            seen: filling.found.filter(|_| is_of_page),
+            stale: filling.asked_for,
+            flight: filling.flight,
             epoch,
             permit: Mutex::new(Some(permit)),
         };
         // Owned by the permits: shutting down waits for them all.
         tokio::spawn(fill.run(lead, handover));
-        None
     }
 
     /// Whether the memory has an answer by now that it had not when it was asked.
-    fn has_learnt(&self, visit: &Visit, flight: FlightKey) -> bool {
+    fn has_learnt(&self, visit: &Visit, learnt: &Learnt, flight: FlightKey) -> bool {
         let now = self.clock.unix_seconds();
-        let negative = self
-            .memory
-            .negative(&visit.key, visit.class, &|names| visit.select(names), now);
-        negative.is_some() || matches!(self.memory.memo(flight, now), Some(Remembered::Lately(_)))
+        self.missing(visit, learnt, now).is_some()
+            || matches!(self.memory.memo(flight, now), Some(Remembered::Lately(_)))
     }
 
     /// Waits for the fill's head and answers from it.
-    async fn follow(
-        &self,
-        visit: &Visit,
-        learnt: &mut Learnt,
-        mut role: Role,
-        stale: Option<Stale>,
-    ) -> Round {
+    async fn follow(&self, visit: &Visit, learnt: &mut Learnt, mut role: Role) -> Round {
         match role.seat.settled().await {
-            Progress::Body(head, growth) => {
-                self.share(visit, learnt, role, head, growth, stale.is_some())
-                    .await
-            }
+            Progress::Body(head, growth) => self.share(visit, learnt, role, head, growth).await,
             Progress::Over(Ending::Validated) => {
                 learnt.validated = true;
                 Round::Again
             }
             Progress::Over(Ending::Again) => Round::Again,
-            Progress::Over(Ending::Failed(reason)) => {
-                let forward = forward_of(learnt, stale.is_some());
-                self.without_backend(visit, (reason, forward), stale).await
-            }
-            Progress::Over(Ending::GiveUp(reason)) => match role.seat.handover.take() {
-                Some(handover) => match handover.await {
-                    Ok((response, reason)) => {
-                        let forward = forward_of(learnt, stale.is_some());
-                        let verdict = Verdict::new(Outcome::Miss)
-                            .with_forward(forward)
-                            .with_reason(Some(reason));
-                        Round::Answer(without_body_for_head(response, &visit.parts.method), verdict)
-                    }
-                    Err(_) if visit.asks_once() => self.no_second(visit, reason),
-                    Err(_) => Round::Pass(reason),
-                },
-                None => Round::Pass(reason),
+            Progress::Over(Ending::Failed(reason)) => match self.in_place_of(visit, learnt, reason).await {
+                Some(round) => round,
+                None => {
+                    let (response, verdict) = self.no_answer(reason, &visit.parts.method);
+                    Round::Answer(response, verdict.with_forward(forward_of(learnt)))
+                }
             },
+            Progress::Over(Ending::Errored) => {
+                let reason = Reason::ServerError;
+                match self.in_place_of(visit, learnt, reason).await {
+                    Some(round) => round,
+                    None => self.given_up(visit, learnt, role, reason).await,
+                }
+            }
+            Progress::Over(Ending::GiveUp(reason)) => self.given_up(visit, learnt, role, reason).await,
             Progress::Waiting if role.place == Place::Leader && visit.asks_once() => {
                 self.no_second(visit, Reason::Unreachable)
             }
             Progress::Waiting => Round::Pass(Reason::Unreachable),
+        }
+    }
+
+    async fn in_place_of(&self, visit: &Visit, learnt: &Learnt, reason: Reason) -> Option<Round> {
+        self.in_place(visit, reason, learnt.stale.as_ref()?).await
+    }
+
+    /// The answer is not shared: who began the fill may have it, others ask for themselves.
+    async fn given_up(&self, visit: &Visit, learnt: &Learnt, mut role: Role, reason: Reason) -> Round {
+        let Some(handover) = role.seat.handover.take() else {
+            return Round::Pass(reason);
+        };
+        match handover.await {
+            Ok((response, reason)) => {
+                let verdict = Verdict::new(Outcome::Miss)
+                    .with_forward(forward_of(learnt))
+                    .with_reason(Some(reason));
+                Round::Answer(without_body_for_head(response, &visit.parts.method), verdict)
+            }
+            Err(_) if visit.asks_once() => self.no_second(visit, reason),
+            Err(_) => Round::Pass(reason),
         }
     }
 
@@ -192,7 +226,6 @@ impl Engine {
         mut role: Role,
         head: Arc<FillHead>,
         growth: Growth,
-        was_stale: bool,
     ) -> Round {
         // Who must not ask again gets what they have brought about, whichever variant it is.
         let is_theirs = role.place == Place::Leader && visit.asks_once();
@@ -201,6 +234,7 @@ impl Engine {
         }
         let late = role.place == Place::Late && matches!(growth, Growth::Whole(_) | Growth::Settled(..));
         if late && role.seat.committed().await == Settled::Kept {
+            learnt.is_settled = true;
             return Round::Again;
         }
         let outcome = match role.place {
@@ -214,38 +248,23 @@ impl Engine {
                 .lifetime
                 .and_then(|seconds| i64::try_from(seconds.saturating_sub(age)).ok()),
             ..Verdict::new(outcome)
-                .with_forward(forward_of(learnt, was_stale))
+                .with_forward(forward_of(learnt))
+                .with_reason(learnt.demanded.map(|_| Reason::ClientDirective))
                 .with_keeping(Keeping::Stored)
         };
-        Round::Answer(shared_answer(visit, role.seat, &head, (age, now)), verdict)
+        // Who began the fill has what the backend sent, as it was sent. To who joined later, it is that much older.
+        let older = match role.place {
+            Place::Leader => 0,
+            Place::Early | Place::Late => now.saturating_sub(head.came),
+        };
+        let age = (older > 0).then_some(age);
+        Round::Answer(shared_answer(visit, role.seat, &head, age), verdict)
     }
 
     /// What was asked has gone to the backend, and its answer is lost.
     fn no_second(&self, visit: &Visit, reason: Reason) -> Round {
         let (response, verdict) = self.no_answer(reason, &visit.parts.method);
         Round::Answer(response, verdict)
-    }
-
-    /// The backend cannot be asked: what is stored answers if it may (RFC 9111 §4.2.4).
-    async fn without_backend(
-        &self,
-        visit: &Visit,
-        (reason, forward): (Reason, Forward),
-        stale: Option<Stale>,
-    ) -> Round {
-        if let Some(stale) = stale
-            && may_serve_stale(&stale.snapshot.rendering.head, stale.generated, &stale.standing)
-            && let Ok(response) = self.serve(visit, &stale.snapshot, &stale.standing).await
-        {
-            let verdict = Verdict {
-                ttl: stale.standing.ttl,
-                reason: Some(reason),
-                ..Verdict::new(Outcome::Stale)
-            };
-            return Round::Answer(response, verdict);
-        }
-        let (response, verdict) = self.no_answer(reason, &visit.parts.method);
-        Round::Answer(response, verdict.with_forward(forward))
     }
 }
 
@@ -262,53 +281,21 @@ fn ask(
         learned,
         apart,
     };
-    fill_request(&question, rules, key_rules, via)
+    let request = fill_request(&question, rules, key_rules, via)?;
+    Ok(match visit.carried() {
+        Some(credentials) => request.with_credentials(credentials),
+        None => request,
+    })
 }
 
-/// How the round ends if what a fill brings is not for this visit.
-fn not_for(visit: &Visit, learnt: &mut Learnt, head: &FillHead) -> Option<Round> {
-    if head.class.is_some_and(|class| class != visit.class) {
-        // A page that is missing, as the other class of visitors is told of it.
-        learnt.apart = Some(visit.class);
-        learnt.names.clone_from(&head.names);
-        return Some(Round::Again);
-    }
-    if visit.select(&head.names) != head.sent {
-        // The answer is another variant than this client's, which is filled next.
-        learnt.names.clone_from(&head.names);
-        return Some(Round::Again);
-    }
-    let is_readable = accepts_coding(&head.head.headers, &visit.parts.headers);
-    (!is_readable).then_some(Round::Pass(Reason::Encoding))
-}
-
-/// What a fill brings, to one of those who share it.
-fn shared_answer(visit: &Visit, seat: Seat, head: &Arc<FillHead>, (age, now): (u64, u64)) -> Response<Body> {
-    let etag = head.head.headers.get(header::ETAG);
-    let mut full = serve::full_head(head.head.status, &head.head.headers, etag);
-    let mut response = match serve::not_modified(&full, &visit.parts.headers) {
-        Some(response) => response,
-        None => {
-            if let Some(length) = head.length {
-                full.headers_mut()
-                    .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            let body = match visit.parts.method {
-                Method::HEAD => Body::empty(),
-                _ => seat.into_body(Arc::clone(head)),
-            };
-            full.map(|()| body)
-        }
-    };
-    if age > 0 {
-        write_age(response.headers_mut(), age, head.head.expires_after, now);
-    } else if let Some(seconds) = head.head.expires_after {
-        let expires = http_date(now.saturating_add(seconds));
-        if let Ok(expires) = HeaderValue::from_str(&expires) {
-            response.headers_mut().insert(header::EXPIRES, expires);
-        }
-    }
-    response
+/// What is to be filled.
+pub(super) struct Filling {
+    pub(super) request: FillRequest,
+    pub(super) flight: FlightKey,
+    /// What the lookup found.
+    pub(super) found: Option<Arc<Snapshot>>,
+    /// The same, if the fill asks for just that.
+    pub(super) asked_for: Option<Arc<Snapshot>>,
 }
 
 /// A seat and how it was come by.
@@ -343,8 +330,10 @@ impl Role {
     }
 }
 
-fn forward_of(learnt: &Learnt, was_stale: bool) -> Forward {
-    if was_stale {
+fn forward_of(learnt: &Learnt) -> Forward {
+    if let Some(forward) = learnt.demanded {
+        forward
+    } else if learnt.stale.is_some() {
         Forward::Stale
     } else if learnt.names.is_empty() {
         Forward::UriMiss
@@ -353,8 +342,9 @@ fn forward_of(learnt: &Learnt, was_stale: bool) -> Forward {
     }
 }
 
-/// The key, and what goes out beside it.
-fn flight_key(key: &Key, request: &FillRequest) -> FlightKey {
+/// The key, and what goes out beside it: who sends credentials waits with nobody who sends others, and what is
+/// remembered of their answer is theirs.
+pub(super) fn flight_key(key: &Key, request: &FillRequest) -> FlightKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.hash.as_bytes());
     hasher.update(match request.apart {
@@ -363,13 +353,6 @@ fn flight_key(key: &Key, request: &FillRequest) -> FlightKey {
         Some(Class::Other) => b"else",
     });
     request.sent.hash_into(&mut hasher);
+    request.credentials.hash_into(&mut hasher);
     FlightKey(*hasher.finalize().as_bytes())
-}
-
-/// A HEAD is filled by a GET, whose body goes nowhere.
-fn without_body_for_head(response: Response<Body>, method: &Method) -> Response<Body> {
-    match *method {
-        Method::HEAD => response.map(|_| Body::empty()),
-        _ => response,
-    }
 }

@@ -64,7 +64,10 @@ impl Tally {
             counts.since += 1;
             if let Some(reason) = verdict.reason {
                 *counts.all.reasons.entry(reason).or_default() += 1;
-                *counts.unstored.entry(reason).or_default() += 1;
+                // As good as a hit: there is nothing to mend.
+                if reason != Reason::Revalidating {
+                    *counts.unstored.entry(reason).or_default() += 1;
+                }
             }
             counts.line_if_due()
         };

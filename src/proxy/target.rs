@@ -13,6 +13,7 @@ use crate::headers::{list_values, normal_host};
 use crate::outcome::Reason;
 use crate::policy::forward::{Asker, Trust};
 use crate::policy::request::HostStanding;
+use crate::proxy::trace::Trace;
 
 /// What a request asks for, and where.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) standing: HostStanding,
     pub(crate) peer: Option<IpAddr>,
     pub(crate) trust: Trust,
+    /// Where it is noted what is decided about it.
+    pub(super) trace: Trace,
 }
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -82,7 +85,12 @@ impl Target {
             standing,
             peer,
             trust,
+            trace: Trace::default(),
         })
+    }
+
+    pub(super) fn traced(self, trace: Trace) -> Self {
+        Self { trace, ..self }
     }
 
     pub(crate) fn asker(&self) -> Asker<'_> {

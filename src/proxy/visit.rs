@@ -14,24 +14,29 @@ use http::request::Parts;
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 
+use crate::config::check::Rules;
 use crate::flight::FlightKey;
-use crate::head::{Generated, VariantKey};
+use crate::head::{Generated, StoredHead, VariantKey};
 use crate::headers::strip_listed;
 use crate::key::{Key, KeySource, target_line};
 use crate::language::Languages;
-use crate::outcome::{Forward, Outcome, Reason};
+use crate::outcome::{Forward, Reason};
 use crate::policy::accept::{Class, class};
-use crate::policy::fill::FillRequest;
+use crate::policy::client::Wishes;
+use crate::policy::credentials::{Credentials, is_shared_despite_credentials};
+use crate::policy::fill::{FillCredentials, FillRequest};
 use crate::policy::filter::Included;
 use crate::policy::forward::Asker;
+use crate::policy::freshness::Stated;
 use crate::policy::request::needs_accept_axis;
-use crate::policy::reuse::{Reuse, Standing, reuse};
-use crate::policy::store::{Asked, accepts_coding};
+use crate::policy::shape::unsaid_cache_control;
+use crate::policy::store::Asked;
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
-use crate::proxy::respond::{Verdict, write_age};
+use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
-use crate::serve;
+use crate::proxy::trace;
+use crate::serve::{self, Times};
 use crate::snapshot::{Lookup, Snapshot, Store};
 
 /// The largest request body that is made part of a key, in bytes.
@@ -44,13 +49,17 @@ pub(super) struct Visit {
     pub(super) parts: Parts,
     pub(super) target: Target,
     pub(super) included: Included,
+    pub(super) rules: Arc<Rules>,
     pub(super) key: Key,
     /// Without the ignored parameters.
     pub(super) query: String,
     /// Of methods that have one.
     pub(super) body: Option<Bytes>,
+    /// Set aside from `parts`.
+    pub(super) credentials: Credentials,
     pub(super) class: Class,
     pub(super) languages: Languages,
+    pub(super) wishes: Wishes,
 }
 
 impl Visit {
@@ -82,6 +91,17 @@ impl Visit {
         }
     }
 
+    /// Of its credentials, those that its fill carries.
+    pub(super) fn carried(&self) -> Option<&Credentials> {
+        let is_carried = self.rules.fill.credentials == FillCredentials::Carried;
+        Some(&self.credentials).filter(|credentials| is_carried && !credentials.is_empty())
+    }
+
+    /// Whether an answer with this head, rendered for others, may be its own (RFC 9111 §3.5).
+    pub(super) fn may_share(&self, head: &StoredHead) -> bool {
+        self.carried().is_none() || is_shared_despite_credentials(&head.headers)
+    }
+
     /// What `fill` asks, for judging its answer.
     pub(super) fn asked<'a>(&'a self, fill: &'a FillRequest, now: SystemTime) -> Asked<'a> {
         Asked {
@@ -91,6 +111,7 @@ impl Visit {
             query: &fill.query,
             included: self.included,
             unkeyed: &fill.unkeyed,
+            credentials: &fill.credentials,
             now,
         }
     }
@@ -129,15 +150,24 @@ pub(super) struct Learnt {
     pub(super) apart: Option<Class>,
     /// The backend has just said that what is stored holds.
     pub(super) validated: bool,
+    /// The backend was asked while this visit waited, as its client wished.
+    pub(super) is_settled: bool,
+    /// What might have answered, were it not for the client's wishes: how the request went forward.
+    pub(super) demanded: Option<Forward>,
+    /// What is stored and has to be validated.
+    pub(super) stale: Option<Stale>,
+    /// When somebody was last answered from what is stored, before this visit, in seconds since 1970.
+    pub(super) used: Option<u64>,
+    /// This visit has counted among the uses of the key, and they are enough.
+    pub(super) is_wanted: bool,
     /// The file changed under the last answer.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 /// What is stored and has to be validated.
 pub(super) struct Stale {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) generated: Generated,
-    pub(super) standing: Standing,
 }
 
 /// How a round ends.
@@ -154,11 +184,16 @@ impl Engine {
         self: Arc<Self>,
         request: Request<Body>,
         target: Target,
-        included: Included,
+        (included, rules): (Included, Arc<Rules>),
     ) -> (Response<Body>, Verdict) {
         let Some(store) = self.store.clone() else {
             return self.pass(request, &target, Reason::Disk).await;
         };
+        let wishes = Wishes::of(request.headers(), rules.request.client_directives);
+        // RFC 9111 §5.2.1.5: "MUST NOT store any part of either this request or any response to it".
+        if wishes.no_store {
+            return self.pass(request, &target, Reason::ClientDirective).await;
+        }
         let (mut parts, body) = request.into_parts();
         strip_listed(&mut parts.headers);
         let body = match key_body(&parts.method, body, self.waits.body).await {
@@ -171,37 +206,48 @@ impl Engine {
             Err(KeyBody::Broken) => return self.refuse(Reason::BadRequest, &parts.method),
             Err(KeyBody::Late) => return self.refuse(Reason::RequestTimeout, &parts.method),
         };
-        let query = self.rules.key.keep_query(&target.query).into_owned();
-        let key = self
-            .rules
-            .key
-            .key(&source(&parts, &target, &query, body.as_ref()));
+        let credentials = Credentials::set_aside(&mut parts.headers, &rules.fill.aside);
+        let query = rules.key.keep_query(&target.query).into_owned();
+        let key = rules.key.key(&source(&parts, &target, &query, body.as_ref()));
         let Some(key) = key else {
             let body = body.map_or_else(Body::empty, Body::from);
+            credentials.put_back(&mut parts.headers);
             let request = Request::from_parts(parts, body);
             return self.pass(request, &target, Reason::Key).await;
         };
         let visit = Arc::new(Visit {
             class: class(&parts.headers),
-            languages: self.rules.key.languages.clone(),
+            languages: rules.key.languages.clone(),
+            wishes,
+            rules,
             parts,
             target,
             included,
             key,
             query,
             body,
+            credentials,
         });
+        visit.target.trace.key(&visit.key, &visit);
         self.visit(&store, &visit).await
     }
 
     /// Goes round until there is an answer.
     async fn visit(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>) -> (Response<Body>, Verdict) {
         let mut learnt = Learnt::default();
+        if visit.rules.refresh_ahead > 0 {
+            // A lookup is a use.
+            learnt.used = store.used_at(&visit.key.hash);
+        }
         for _ in 0..MAX_ROUNDS {
             match self.round(store, visit, &mut learnt).await {
                 Round::Answer(response, verdict) => return (response, verdict),
                 Round::Again => {}
-                Round::Pass(reason) => return self.pass_visit(visit, reason).await,
+                Round::Pass(reason) => {
+                    return self
+                        .pass_or_stale(store, visit, reason, learnt.stale.take())
+                        .await;
+                }
                 Round::Probe(reason, flight, request) => {
                     return self.probe(visit, (reason, flight), &request).await;
                 }
@@ -213,21 +259,25 @@ impl Engine {
 
     pub(super) async fn pass_visit(&self, visit: &Visit, reason: Reason) -> (Response<Body>, Verdict) {
         let body = visit.body.clone().map_or_else(Body::empty, Body::from);
-        let request = Request::from_parts(visit.parts.clone(), body);
-        self.pass(request, &visit.target, reason).await
+        let mut parts = visit.parts.clone();
+        visit.credentials.put_back(&mut parts.headers);
+        self.pass(Request::from_parts(parts, body), &visit.target, reason)
+            .await
     }
 
     async fn round(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>, learnt: &mut Learnt) -> Round {
         let found = find(store, visit).await;
-        let rule = self.rules.request.accept;
+        visit.target.trace.note(|| trace::lookup(&found, store));
+        let rule = visit.rules.request.accept;
         if needs_accept_axis(&visit.parts.method, &visit.parts.headers, rule)
             && !found.varies_by(&header::ACCEPT)
         {
             return Round::Pass(Reason::Accept);
         }
-        let stale = match found {
+        let is_new = matches!(found, Lookup::Nothing);
+        learnt.stale = match found {
             Lookup::Found(snapshot, generated) => {
-                match self.use_found(store, visit, learnt, snapshot, generated).await {
+                match self.use_found(store, visit, learnt, (snapshot, generated)).await {
                     Ok(round) => return round,
                     Err(stale) => {
                         // A variant is validated with what selects it: a 304 to anything else would be
@@ -240,7 +290,7 @@ impl Engine {
                 }
             }
             Lookup::NoVariant(names) => {
-                if !store.has_room(&visit.key, visit.select(&names).id()) {
+                if !store.has_room(&visit.key, visit.select(&names).id(), visit.rules.max_variants) {
                     return Round::Pass(Reason::Variants);
                 }
                 learnt.names = names.to_vec();
@@ -252,82 +302,43 @@ impl Engine {
         if let Some(round) = self.recall(visit, learnt) {
             return round;
         }
+        if visit.wishes.only_if_cached {
+            return Round::Pass(Reason::OnlyIfCached);
+        }
         // A range of a page that is not there: a fill would fetch all of it for a part.
-        if stale.is_none() && validate::single_range(&visit.parts.headers).is_some() {
+        if learnt.stale.is_none() && validate::single_range(&visit.parts.headers).is_some() {
             return Round::Pass(Reason::Range);
+        }
+        if is_new && !learnt.is_wanted {
+            let uses = self.memory.use_of(&visit.key, visit.rules.min_uses);
+            if uses < visit.rules.min_uses {
+                return Round::Pass(Reason::MinUses);
+            }
+            learnt.is_wanted = true;
         }
         if !may_write(store).await {
             return Round::Pass(Reason::ReadOnly);
         }
-        self.take_seat(store, visit, learnt, stale).await
-    }
-
-    /// Answers from a snapshot if it may; else says what there is to validate, if anything.
-    async fn use_found(
-        &self,
-        store: &Store,
-        visit: &Visit,
-        learnt: &mut Learnt,
-        snapshot: Arc<Snapshot>,
-        generated: Generated,
-    ) -> Result<Round, Option<Stale>> {
-        let head = &snapshot.rendering.head;
-        if !accepts_coding(&head.headers, &visit.parts.headers) {
-            return Ok(Round::Pass(Reason::Encoding));
-        }
-        let now = self.clock.unix_seconds();
-        let standing = match reuse(head, generated, now, self.rules.store.default_ttl) {
-            Reuse::Fresh(standing) => standing,
-            Reuse::Validate(standing) if learnt.validated => standing,
-            Reuse::Validate(standing) => {
-                return Err(Some(Stale {
-                    snapshot,
-                    generated,
-                    standing,
-                }));
-            }
-        };
-        let verdict = if learnt.validated {
-            Verdict {
-                ttl: standing.ttl,
-                forward_status: Some(304),
-                ..Verdict::new(Outcome::Revalidated).with_forward(Forward::Stale)
-            }
-        } else {
-            Verdict::hit(&standing)
-        };
-        match self.serve(visit, &snapshot, &standing).await {
-            Ok(response) => Ok(Round::Answer(response, verdict)),
-            Err(serve::Changed) => {
-                store.forget_parsed(&visit.key, &snapshot.variant);
-                if std::mem::replace(&mut learnt.changed, true) {
-                    return Err(None);
-                }
-                Ok(Round::Again)
-            }
-        }
+        self.take_seat(store, visit, learnt).await
     }
 
     pub(super) async fn serve(
         &self,
         visit: &Visit,
         snapshot: &Snapshot,
-        standing: &Standing,
+        times: Times,
     ) -> Result<Response<Body>, serve::Changed> {
-        let mut response = serve::answer(snapshot, &visit.parts.method, &visit.parts.headers).await?;
-        let expires_after = snapshot.rendering.head.expires_after;
-        write_age(
-            response.headers_mut(),
-            standing.age,
-            expires_after,
-            self.clock.unix_seconds(),
-        );
+        let mut response = serve::answer(snapshot, &visit.parts.method, &visit.parts.headers, times).await?;
+        let stated = Stated::by(&snapshot.rendering.head, Some(times.generated()));
+        if let Some(value) = unsaid_cache_control(&stated, &visit.rules.store.lifetimes) {
+            response.headers_mut().insert(header::CACHE_CONTROL, value);
+        }
         Ok(response)
     }
 }
 
 /// Whether this process may write; who does not yet asks the disk.
-async fn may_write(store: &Arc<Store>) -> bool {
+pub(super) async fn may_write(store: &Arc<Store>) -> bool {
     if store.is_writable() {
         return true;
     }

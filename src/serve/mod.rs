@@ -9,6 +9,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use tower_http::services::ServeFile;
 
+use crate::clock::http_date;
+use crate::head::Generated;
+use crate::headers::CDN_CACHE_CONTROL;
 use crate::policy::validate::{Condition, client_condition, range_is_wanted, single_range};
 use crate::snapshot::{BodyFile, Snapshot};
 
@@ -16,15 +19,56 @@ use crate::snapshot::{BodyFile, Snapshot};
 #[derive(Debug)]
 pub(crate) struct Changed;
 
-/// Fields that a 304 repeats (RFC 9110 §15.4.5).
-const IN_304: [HeaderName; 6] = [
+/// Fields that a 304 repeats: those of RFC 9110 §15.4.5; `CDN-Cache-Control`, "for the purpose of guiding cache
+/// updates" as `Cache-Control` is; and `Age`, without which `Date` would be taken for all that has passed.
+const IN_304: [HeaderName; 8] = [
+    header::AGE,
     header::CACHE_CONTROL,
+    CDN_CACHE_CONTROL,
     header::CONTENT_LOCATION,
     header::DATE,
     header::ETAG,
     header::EXPIRES,
     header::VARY,
 ];
+
+/// When a stored response was generated, and what time it is: seconds since 1970, and never the other way round.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    generated: u64,
+    now: u64,
+}
+
+impl Times {
+    /// Where nothing is known of when it was, or that lies ahead (a clock that was put back), it is now.
+    pub(crate) fn of(generated: Generated, now: u64) -> Self {
+        let generated = match generated {
+            Generated::At(born) => born.min(now),
+            Generated::Unmarked | Generated::Invalidated => now,
+        };
+        Self { generated, now }
+    }
+
+    pub(crate) fn generated(self) -> u64 {
+        self.generated
+    }
+
+    /// Writes `Age`, `Date` and, of a response that had one, `Expires`. `Date` is the origin's, whatever the age
+    /// (RFC 9110 §6.6.1: "the date and time at which the message was originated"), and the lifetime that `Expires`
+    /// gave counts from there.
+    pub(crate) fn write_to(self, headers: &mut HeaderMap, expires_after: Option<u64>) {
+        headers.insert(header::AGE, HeaderValue::from(self.now - self.generated));
+        let date = |seconds: u64| HeaderValue::from_str(&http_date(seconds));
+        if let Ok(value) = date(self.generated) {
+            headers.insert(header::DATE, value);
+        }
+        if let Some(seconds) = expires_after
+            && let Ok(value) = date(self.generated.saturating_add(seconds))
+        {
+            headers.insert(header::EXPIRES, value);
+        }
+    }
+}
 
 /// Answers `client` from `snapshot`.
 ///
@@ -34,10 +78,12 @@ pub(crate) async fn answer(
     snapshot: &Snapshot,
     method: &Method,
     client: &HeaderMap,
+    times: Times,
 ) -> Result<Response<Body>, Changed> {
     let stored = &snapshot.rendering.head;
-    let head = full_head(stored.status, &stored.headers, snapshot.etag.as_ref());
-    if let Some(response) = not_modified(&head, client) {
+    let mut head = full_head(stored.status, &stored.headers, snapshot.etag.as_ref());
+    times.write_to(head.headers_mut(), stored.expires_after);
+    if let Some(response) = not_modified(&head, method, client) {
         return Ok(response);
     }
     let Some(body) = &snapshot.body else {
@@ -47,7 +93,7 @@ pub(crate) async fn answer(
     // unrecognized or for which range handling is not defined"; it is for GET.
     let range = single_range(client)
         .filter(|_| stored.status == StatusCode::OK && *method == Method::GET)
-        .filter(|_| range_is_wanted(client, snapshot.etag.as_ref(), &stored.headers))
+        .filter(|_| range_is_wanted(client, snapshot.etag.as_ref(), head.headers()))
         .map(|range| within(range, body.id.size()));
     let file = open(body, snapshot, method, range.as_ref()).await?;
     Ok(on_top(head, file))
@@ -85,15 +131,23 @@ pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&H
     head
 }
 
-/// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them.
-pub(crate) fn not_modified(head: &Response<()>, client: &HeaderMap) -> Option<Response<Body>> {
+/// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them; and here only those of
+/// methods to which 304 is an answer (§13.1.2).
+pub(crate) fn not_modified(
+    head: &Response<()>,
+    method: &Method,
+    client: &HeaderMap,
+) -> Option<Response<Body>> {
     let etag = head.headers().get(header::ETAG);
     let is_unchanged = head.status().is_success()
+        && matches!(*method, Method::GET | Method::HEAD)
         && client_condition(client, etag, head.headers()) == Condition::NotModified;
     is_unchanged.then(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        for name in IN_304 {
+        // §15.4.5: "Last-Modified might be useful if the response does not have an ETag field".
+        let modified = etag.is_none().then_some(header::LAST_MODIFIED);
+        for name in IN_304.into_iter().chain(modified) {
             for value in head.headers().get_all(&name) {
                 response.headers_mut().append(&name, value.clone());
             }

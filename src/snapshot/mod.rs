@@ -67,7 +67,6 @@ pub(crate) struct StoreOptions {
     /// What tells the backend from another: two of them cannot fill one directory.
     pub(crate) backend: String,
     pub(crate) durability: Durability,
-    pub(crate) max_variants: usize,
     pub(crate) bounds: Bounds,
     /// What use is dated by.
     pub(crate) clock: Clock,
@@ -147,6 +146,12 @@ impl Store {
         let mut lines: Vec<String> = keys.iter().map(|entry| entry.subject().line.to_owned()).collect();
         lines.sort_unstable();
         lines
+    }
+
+    /// When somebody was last answered from the key, in seconds since 1970, if that is known.
+    pub(crate) fn used_at(&self, key: &KeyHash) -> Option<u64> {
+        let entry = self.index.get(key)?;
+        Some(entry.life.used_at().into()).filter(|used| *used > 0)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -229,7 +234,6 @@ mod tests {
             site: None,
             backend: "http://localhost".into(),
             durability: Durability::None,
-            max_variants: 1,
             bounds: Bounds {
                 disk_bytes: 0,
                 snapshots: 0,

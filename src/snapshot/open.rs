@@ -307,7 +307,6 @@ fn same_settings(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>
     let (a, b) = (&open.bounds, &options.bounds);
     let differing = [
         ("durability", open.durability != options.durability),
-        ("max_variants", open.max_variants != options.max_variants),
         ("disk_limit", a.disk_bytes != b.disk_bytes),
         ("max_snapshots", a.snapshots != b.snapshots),
         ("max_hosts", a.hosts != b.hosts),

@@ -142,9 +142,9 @@ impl Store {
 
     /// Whether one more variant of the key may be stored. The rendering without any of the fields has a place
     /// of its own: it is the page, and no stranger's values keep it out.
-    pub(crate) fn has_room(&self, key: &Key, id: Option<VariantId>) -> bool {
+    pub(crate) fn has_room(&self, key: &Key, id: Option<VariantId>, max_variants: usize) -> bool {
         let entry = self.index.get(&key.hash);
-        id.is_none() || entry.is_none_or(|entry| entry.with_fields() < self.options.max_variants)
+        id.is_none() || entry.is_none_or(|entry| entry.with_fields() < max_variants)
     }
 
     /// What was parsed and checked before, if neither file has changed since: without a watcher, this is

@@ -138,7 +138,6 @@ mod tests {
             site: None,
             backend: "http://localhost".into(),
             durability: Durability::None,
-            max_variants: 1,
             bounds: Bounds {
                 disk_bytes: 0,
                 snapshots: 0,

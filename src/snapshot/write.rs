@@ -40,6 +40,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) generated: u64,
     /// [`Store::epoch`] at the fill's start.
     pub(crate) epoch: u64,
+    /// How many variants the key may have.
+    pub(crate) max_variants: usize,
 }
 
 /// The body of what is to be committed.
@@ -105,7 +107,7 @@ impl Store {
         let (id, digest) = (variant.id(), variant.digest());
         let mut placeholder = None;
         if let Some(id) = id {
-            self.make_room(key, id)?;
+            self.make_room(&candidate, id)?;
             placeholder = self.write_placeholder(&stem, &candidate, &names)?;
         }
         let old = self.read_sidecar(&stem, id, key)?.map(|(sidecar, _)| sidecar);
@@ -280,12 +282,13 @@ impl Store {
             .collect())
     }
 
-    fn make_room(&self, key: &Key, id: VariantId) -> Result<(), CommitError> {
+    fn make_room(&self, candidate: &Candidate<'_>, id: VariantId) -> Result<(), CommitError> {
+        let key = candidate.key;
         let is_known = self
             .index
             .get(&key.hash)
             .is_some_and(|entry| entry.variant(Some(id)).is_some());
-        match is_known || self.has_room(key, Some(id)) {
+        match is_known || self.has_room(key, Some(id), candidate.max_variants) {
             true => Ok(()),
             false => Err(CommitError::Variants),
         }

@@ -418,6 +418,8 @@ async fn a_stale_mark_serves_while_the_backend_is_down() {
 
     backend.start_again();
     backend.on("/", Answer::page("new"));
+    // For a moment it is not asked again.
+    proxy.clock().advance(2);
     proxy.get("/").await.assert(200, "new");
     proxy.get("/").await.assert(200, "new").assert_hit();
 }

@@ -1,6 +1,6 @@
 //! What makes two requests the same page: the target byte for byte, and what the settings add.
 
-use phantom_frame::Reason;
+use phantom_frame::{PathRule, Reason};
 
 use crate::rig::{Answer, Backend, Proxy, Setup, get, post};
 
@@ -140,6 +140,101 @@ async fn ignored_parameters_are_cut_out_of_key_and_fill() {
         .send(post("/a?utm_source=x", ""))
         .await
         .assert(200, "site.test /a?utm_source=x ");
+}
+
+#[tokio::test]
+async fn of_parameters_that_count_the_others_are_cut_out_of_key_and_fill() {
+    let backend = echo().await;
+    let proxy = Proxy::with(&backend, |settings| {
+        settings.keep_query = Some(vec!["page".into(), "sort_*".into()]);
+    })
+    .await;
+
+    proxy
+        .get("/a?x=1&page=2&sort_by=%20&y")
+        .await
+        .assert(200, "site.test /a?page=2&sort_by=%20 ")
+        .assert_stored();
+
+    for same in ["/a?page=2&sort_by=%20", "/a?page=2&anything=1&sort_by=%20"] {
+        proxy.get(same).await.assert_hit();
+    }
+    proxy.warm("/a").await;
+    proxy.get("/a?x=1&y=2").await.assert_hit();
+    assert_eq!(backend.total(), 2);
+    // A secret that does not count is one all the same, and what passes keeps all.
+    let link = proxy.get("/a?page=2&token=1").await;
+    link.assert(200, "site.test /a?page=2&token=1 ")
+        .assert_not_stored(Reason::SecretQuery);
+}
+
+#[tokio::test]
+async fn sorted_parameters_are_one_page_in_any_order_of_names() {
+    let backend = echo().await;
+    let proxy = Proxy::with(&backend, |settings| {
+        settings.sort_query = true;
+        settings.ignore_query = vec!["utm_*".into()];
+    })
+    .await;
+
+    proxy
+        .get("/a?b=1&t=2&a=3&t=1")
+        .await
+        .assert(200, "site.test /a?a=3&b=1&t=2&t=1 ")
+        .assert_stored();
+
+    for same in ["/a?a=3&b=1&t=2&t=1", "/a?t=2&t=1&b=1&utm_x=1&a=3"] {
+        proxy.get(same).await.assert_hit();
+    }
+    // The order of equal names is a list's.
+    proxy.get("/a?a=3&b=1&t=1&t=2").await.assert_stored();
+    assert_eq!(backend.total(), 2);
+}
+
+#[tokio::test]
+async fn a_rule_s_key_is_that_of_its_paths_alone() {
+    let backend = Backend::start().await;
+    backend.fallback(|request| {
+        let seen = [request.field("x-device"), request.field("cookie")];
+        Answer::page(format!("{seen:?} {}", request.target))
+    });
+    let proxy = Setup::over(&backend)
+        .configured(|config| {
+            config.with_rule(PathRule::new(["/app/*"]).with(|settings| {
+                settings.key_headers = vec!["X-Device".into()];
+                settings.key_cookies = vec!["theme".into()];
+                settings.bypass_cookies = Some(vec!["session".into()]);
+                settings.ignore_query = vec!["from".into()];
+                settings.sort_query = true;
+            }))
+        })
+        .start()
+        .await;
+    let visitor = |target: &str, device: &str, cookie: &str| {
+        get(target).with("X-Device", device).with("Cookie", cookie)
+    };
+    let app = "/app/a?b=1&from=x&a=2";
+
+    let first = proxy.send(visitor(app, "tv", "theme=dark; other=1")).await;
+    first
+        .assert(200, "[Some(\"tv\"), Some(\"theme=dark\")] /app/a?a=2&b=1")
+        .assert_stored();
+    let same = visitor("/app/a?a=2&b=1", "tv", "other=2; theme=dark");
+    proxy.send(same).await.assert_hit();
+    for other in [
+        visitor(app, "phone", "theme=dark"),
+        visitor(app, "tv", "theme=light"),
+    ] {
+        proxy.send(other).await.assert_stored();
+    }
+    let somebody = visitor(app, "tv", "theme=dark; session=1");
+    proxy.send(somebody).await.assert_not_stored(Reason::Cookie);
+
+    // Elsewhere any cookie is somebody's, and the device is nobody's.
+    let elsewhere = proxy.send(visitor("/b", "tv", "other=1")).await;
+    elsewhere.assert_not_stored(Reason::Cookie);
+    let plain = proxy.send(get("/b?from=x&a=2").with("X-Device", "tv")).await;
+    plain.assert(200, "[None, None] /b?from=x&a=2").assert_stored();
 }
 
 #[tokio::test]

@@ -2,11 +2,15 @@
 //! and a raw client. A file per behaviour, a test per sentence.
 
 mod answers;
+mod authorization;
+mod background;
 mod bodies;
 mod bounds;
 mod cache_status;
 mod canonical;
 mod clock;
+mod dates;
+mod directives;
 mod downgrade;
 mod every_fault;
 mod faults;
@@ -14,6 +18,7 @@ mod floods;
 mod foreign;
 mod forward;
 mod frameworks;
+mod freshness;
 mod hit;
 mod hostile;
 mod identity;
@@ -29,17 +34,24 @@ mod negative;
 mod once;
 mod overtaken;
 mod poison;
+mod public;
 mod quiet;
 mod read_only;
 mod restart;
 mod revalidate;
 mod rig;
+mod rules;
 mod single_flight;
 mod smuggling;
+mod stale;
 mod storable;
+mod store_rules;
 #[cfg(feature = "tls")]
 mod tls;
+mod told;
+mod trace;
 mod transparent;
 mod under_attack;
 mod upgrade;
+mod uses;
 mod vary;

@@ -1,6 +1,6 @@
 //! Variants: a page that differs by request fields is kept once for each value.
 
-use phantom_frame::Reason;
+use phantom_frame::{FillMode, Reason};
 
 use crate::rig::{Answer, Backend, Proxy, Response, get};
 
@@ -116,6 +116,61 @@ async fn spellings_of_one_preference_are_one_variant() {
     assert_eq!(backend.count("/"), asked);
     // Another order is another preference.
     assert!(!in_language(&proxy, "en,de-AT;q=0.9,de;q=0.5").await.cache().hit);
+}
+
+#[tokio::test]
+async fn between_equal_weights_the_site_s_order_decides() {
+    let backend = polyglot().await;
+    let proxy = Proxy::with(&backend, |settings| {
+        settings.languages = vec!["de".into(), "en".into()];
+    })
+    .await;
+    in_language(&proxy, "en, de")
+        .await
+        .assert(200, "de")
+        .assert_stored();
+    let asked = backend.count("/");
+
+    for spelling in ["de, en", " eN ,   De", "fr;q=0.5, de;q=1.0", "en;q=0.3,de;q=0.3"] {
+        in_language(&proxy, spelling).await.assert(200, "de").assert_hit();
+    }
+    assert_eq!(backend.count("/"), asked);
+    in_language(&proxy, "en, de;q=0.9").await.assert(200, "en");
+}
+
+#[tokio::test]
+async fn spellings_of_one_list_are_one_variant() {
+    for mode in [FillMode::Canonical, FillMode::Transparent] {
+        let backend = Backend::start().await;
+        backend.on_fn("/", |request| {
+            let list = request.fields.all("x-list").join("|");
+            Answer::page(list)
+                .with("Vary", "X-Other")
+                .with("Vary", "X-List, X-More")
+        });
+        let proxy = Proxy::with(&backend, move |settings| settings.fill = mode).await;
+        let first = proxy.send(get("/").with("X-List", "a,b")).await;
+        first.assert(200, "a,b").assert_stored();
+        let asked = backend.count("/");
+
+        for spelling in [" a, b ", "a ,b"] {
+            let same = proxy.send(get("/").with("X-List", spelling)).await;
+            same.assert(200, "a,b").assert_hit();
+        }
+        let lines = get("/").with("X-List", "a").with("X-List", "b");
+        proxy.send(lines).await.assert(200, "a,b").assert_hit();
+        assert_eq!(backend.count("/"), asked, "{mode:?}");
+        // What is no list of tokens keeps its spaces, and absence is a value.
+        for other in ["b,a", "\"a,b\"", "a b"] {
+            let response = proxy.send(get("/").with("X-List", other)).await;
+            response.assert(200, other).assert_stored();
+        }
+        for other in ["X-Other", "X-More"] {
+            let request = get("/").with("X-List", "a,b").with(other, "");
+            proxy.send(request).await.assert_stored();
+        }
+        assert!(!proxy.get("/").await.text().contains('a'), "{mode:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Settings that name request fields, or hold their values.
 
-use http::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
+use super::extended;
 use crate::config::{FillMode, Settings};
 use crate::error::Error;
-use crate::headers::is_sendable;
+use crate::headers::{NameList, is_hop_by_hop, is_sendable};
 use crate::language::Languages;
-use crate::policy::identity::IdentityRules;
+use crate::policy::identity::{BYPASS_HEADERS, BYPASS_QUERY, CookieRule, IGNORED_COOKIES, IdentityRules};
 use crate::policy::vary::VaryRules;
 
 pub(super) fn header_names(setting: &'static str, texts: &[String]) -> Result<Vec<HeaderName>, Error> {
@@ -32,6 +33,28 @@ pub(super) fn vary(settings: &Settings, unkeyed: Vec<HeaderName>) -> Result<Vary
     Ok(VaryRules {
         ignored,
         mode: settings.fill,
+    })
+}
+
+/// Who is somebody.
+pub(super) fn identity(settings: &Settings, keyed: &[Box<str>]) -> Result<IdentityRules, Error> {
+    let own = header_names("bypass_headers", &settings.bypass_headers)?;
+    // RFC 9111 §3.5 says when an answer to it may be shared, and a transparent fill carries it.
+    let is_judged =
+        |name: &HeaderName| settings.fill == FillMode::Transparent && *name == header::AUTHORIZATION;
+    let builtin = BYPASS_HEADERS.iter().filter_map(|name| name.parse().ok());
+    let builtin = builtin.filter(|name| !is_judged(name));
+    let cookies = match &settings.bypass_cookies {
+        Some(names) => CookieRule::Only(NameList::new(names.iter().map(String::as_str))),
+        None => CookieRule::AllBut {
+            ignored: extended(IGNORED_COOKIES, &settings.ignore_cookies),
+            keyed: keyed.to_vec(),
+        },
+    };
+    Ok(IdentityRules {
+        bypass_headers: builtin.chain(own).collect(),
+        bypass_query: extended(BYPASS_QUERY, &settings.bypass_query),
+        cookies,
     })
 }
 
@@ -90,4 +113,80 @@ pub(super) fn header_value(setting: &'static str, text: &str) -> Result<HeaderVa
         )
         .with_hint("write it as a browser sends it, in one line")
     })
+}
+
+/// A token that clients can send, and that not everybody sends.
+///
+/// # Errors
+/// When it is empty, or cannot stand in a header field.
+pub(crate) fn token(setting: &'static str, whose: &str, token: &str) -> Result<(), Error> {
+    if token.trim().is_empty() {
+        return Err(Error::config(setting, format!("{whose} is empty"))
+            .with_hint("give it a long random text, or leave the setting out"));
+    }
+    match token.chars().any(char::is_control) || token.trim() != token {
+        true => Err(Error::config(
+            setting,
+            format!("{whose} begins or ends with white space, or holds a control character"),
+        )
+        .with_hint("no client could send it; use letters, digits, `-` and `_`")),
+        false => Ok(()),
+    }
+}
+
+/// Without these nobody could read the body, or take it for what it is.
+fn frames(name: &HeaderName) -> bool {
+    let of_body = [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::TRAILER,
+    ];
+    is_hop_by_hop(name) || of_body.contains(name)
+}
+
+/// Fields that no client is to get.
+pub(super) fn stripped(names: &[String]) -> Result<Vec<HeaderName>, Error> {
+    const SETTING: &str = "strip_headers";
+    let stripped = header_names(SETTING, names)?;
+    match stripped.iter().find(|name| frames(name)) {
+        Some(name) => Err(Error::config(
+            SETTING,
+            format!("without `{name}`, which `{SETTING}` names, the message could not be read"),
+        )
+        .with_hint("name only fields that say something about the page")),
+        None => Ok(stripped),
+    }
+}
+
+/// `Name: value`, of a field that is the operator's to set.
+pub(super) fn added(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, Error> {
+    const SETTING: &str = "add_headers";
+    let parse = |line: &String| {
+        let wrong = |what: &str| {
+            Error::config(
+                SETTING,
+                format!("`{}` in `{SETTING}` {what}", line.escape_debug()),
+            )
+            .with_hint("write name and value: \"X-Frame-Options: DENY\"")
+        };
+        let (name, value) = line.split_once(':').ok_or_else(|| wrong("has no colon"))?;
+        let name: HeaderName = name.trim().parse().map_err(|_| wrong("is not a header field"))?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| wrong("is not a header field"))?;
+        if frames(&name) {
+            return Err(wrong("would change how the message is framed"));
+        }
+        if name == header::SET_COOKIE {
+            return Err(
+                wrong("would give every visitor the same cookie, in place of their own")
+                    .with_hint("let the backend set cookies, in answers that are not stored"),
+            );
+        }
+        if name == header::CACHE_CONTROL {
+            return Err(wrong("would be said of answers that are somebody's, too")
+                .with_hint("set `client_cache_control`, which is said of stored pages alone"));
+        }
+        Ok((name, value))
+    };
+    lines.iter().map(parse).collect()
 }

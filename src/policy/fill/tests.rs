@@ -1,7 +1,7 @@
 //! Tables of what a fill sends, by mode and by what is configured.
 
 use super::*;
-use crate::key::HostInKey;
+use crate::key::{HostInKey, QueryOrder};
 use crate::policy::forward::Trust;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ fn key_rules() -> KeyRules {
         headers: Vec::new(),
         cookies: Vec::new(),
         ignore_query: NameList::default(),
+        keep_query: None,
+        query_order: QueryOrder::AsSent,
         languages: Languages::default(),
         custom: None,
     }
@@ -23,6 +25,8 @@ fn rules(mode: FillMode) -> FillRules {
         user_agent: HeaderValue::from_static("nobody"),
         unkeyed: vec!["traceparent".parse().unwrap(), "x-trace".parse().unwrap()],
         preset: NameList::new(PRESET_HEADERS.iter().copied()),
+        credentials: FillCredentials::LeftOut,
+        aside: vec![header::AUTHORIZATION],
     }
 }
 
@@ -346,7 +350,7 @@ fn a_transparent_fill_sends_what_is_compared() {
     let sent = asked.fill(&key_rules());
     assert_eq!(sent.headers["accept-language"], "en,de");
     let lines: Vec<_> = sent.headers.get_all("x-theme").iter().collect();
-    assert_eq!(lines, ["a, b"]);
+    assert_eq!(lines, ["a,b"]);
     assert!(sent.unkeyed.is_empty());
 }
 
@@ -377,4 +381,21 @@ fn a_field_is_new_to_a_key_unless_every_fill_may_have_carried_it() {
     assert_eq!(is_new(&transparent.fill(&key_rules)), [false; 4]);
     key_rules.custom = Some(Arc::new(|info| info.path.to_owned()));
     assert_eq!(is_new(&fill(fields, &learned, &key_rules)), [false; 4]);
+}
+
+#[test]
+fn credentials_go_out_if_they_are_to_and_select_nothing() {
+    let asked = Asked {
+        mode: FillMode::Transparent,
+        ..Asked::default()
+    };
+    let without = asked.fill(&key_rules());
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", HeaderValue::from_static("Basic c2VjcmV0"));
+    let fill = without
+        .clone()
+        .with_credentials(&Credentials::set_aside(&mut headers, &[header::AUTHORIZATION]));
+    assert_eq!(fill.headers["authorization"], "Basic c2VjcmV0");
+    assert_eq!((&fill.sent, &fill.unkeyed), (&without.sent, &without.unkeyed));
+    assert!(!format!("{fill:?}").contains("c2VjcmV0"), "{fill:?}");
 }

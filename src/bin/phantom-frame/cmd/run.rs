@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
 use phantom_frame::control::{ControlOptions, create_control_router_with};
 use phantom_frame::server::{Server, ServerLimits};
-use phantom_frame::{CreateProxyConfig, Error, Proxy};
+use phantom_frame::{Error, Proxy};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -35,7 +35,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     let blame = |error: Error| loaded.blame(error);
-    let proxy = Proxy::new(CreateProxyConfig::from(settings.proxy.clone())).map_err(blame)?;
+    let proxy = Proxy::new(settings.proxy_config()).map_err(blame)?;
     let visitors = listen(loaded, "proxy_port", settings.proxy_bind, settings.proxy_port)?;
     let control = listen(
         loaded,

@@ -1,0 +1,47 @@
+// The figures for the README.
+
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { count } from './suite.mjs';
+
+const OTHERS = [
+  ['squid.json', 'Squid 4.13'],
+  ['trafficserver.json', 'Traffic Server 8.0.8'],
+  ['apache.json', 'Apache httpd 2.4.46'],
+  ['varnish.json', 'Varnish 6.4.0'],
+  ['nginx.json', 'nginx 1.18.0'],
+  ['fastly.json', 'Fastly (2019)'],
+  ['nuster.json', 'nuster'],
+];
+const OURS = {
+  transparent: 'phantom-frame, `fill = "transparent"`, `default_ttl = "0s"`',
+  default: 'phantom-frame, default settings',
+};
+
+export async function markdown(folder, counts) {
+  const { default: groups } = await import(pathToFileURL(path.resolve(folder, 'tests/index.mjs')));
+  const tests = new Map(groups.flatMap((group) => group.tests).map((test) => [test.id, test]));
+  const rows = Object.entries(counts).map(([mode, count]) => [OURS[mode], count]);
+  const others = OTHERS.map(([file, name]) => {
+    const results = JSON.parse(readFileSync(path.join(folder, 'results', file), 'utf8'));
+    return [name, count(groups, tests, results)];
+  });
+  others.sort(([, a], [, b]) => b.required.passed - a.required.passed);
+  const all = others[0][1];
+  const lines = [`| | Required, of ${all.required.all} | Optimal, of ${all.optimal.all} |`, '|---|---|---|'];
+  for (const [name, { required, optimal }] of [...rows, ...others]) {
+    lines.push(`| ${name} | ${required.passed} | ${optimal.passed} |`);
+  }
+  return lines.join('\n');
+}
+
+/** What is not passed of the required and optimal tests in transparent mode, and why. */
+export function lossesByReason(groups, suite) {
+  const lines = [];
+  for (const { reason, transparent = {} } of groups) {
+    const ids = Object.values(transparent).flat().filter((id) => suite.kind(id) !== 'check').sort();
+    if (ids.length > 0) lines.push(`- ${reason}: ${ids.map((id) => `\`${id}\``).join(', ')}`);
+  }
+  return lines.join('\n');
+}
