@@ -51,6 +51,7 @@ http {{
       proxy_cache_revalidate on;
       if_modified_since before;
       max_ranges 1;
+      proxy_force_ranges on;
       add_header X-Cache $upstream_cache_status always;
     }}
   }}

@@ -1,6 +1,8 @@
 """HTTP/1.1 on sockets, as little as it takes: what was sent is what is on the wire, field by field."""
 
 import asyncio
+import contextlib
+from datetime import datetime, timezone
 
 LIMIT = 15
 
@@ -22,6 +24,17 @@ class Message:
         """All values as one list, or None."""
         values = self.all(name)
         return ", ".join(values) if values else None
+
+
+FORMS = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+
+
+def date(text):
+    """Seconds, if it is a date in one of the three forms of HTTP; with or without the right case."""
+    for form in FORMS:
+        with contextlib.suppress(TypeError, ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=timezone.utc).timestamp()
+    return None
 
 
 async def read_head(reader):

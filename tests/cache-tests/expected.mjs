@@ -11,6 +11,7 @@ import { SETTINGS } from './proxy.mjs';
 const FILE = new URL('expected.json', import.meta.url);
 const MODES = Object.keys(SETTINGS);
 const UNEXPLAINED = '';
+const MANY = 10;
 
 export function readExpected() {
   return JSON.parse(readFileSync(FILE, 'utf8'));
@@ -48,20 +49,28 @@ export class Expected {
     return [...this.entries()].filter(({ group }) => group.reason === UNEXPLAINED).map(({ id }) => id);
   }
 
-  /** Makes the list say what has come out. A test keeps its reason, or has that of the same outcome in the other mode. */
+  /**
+   * Makes the list say what has come out. A test keeps its reason while its outcome is the same; else it has that of the
+   * other mode, or the one that all of many tests with that outcome have in this mode.
+   */
   take(suite) {
     const reasons = new Map();
-    for (const mode of MODES) {
+    for (const mode of [...MODES, this.mode]) {
       for (const { id, outcome, group } of new Expected(this.groups, mode).entries()) {
         reasons.set(`${id} ${outcome}`, group.reason);
-        if (mode === this.mode) reasons.set(id, group.reason);
       }
     }
+    const common = new Map();
+    for (const { outcome, group } of this.entries()) {
+      const known = common.get(outcome) ?? { reason: group.reason, tests: 0 };
+      common.set(outcome, { reason: known.reason === group.reason ? known.reason : UNEXPLAINED, tests: known.tests + 1 });
+    }
+    const usual = (outcome) => (common.get(outcome)?.tests >= MANY ? common.get(outcome).reason : UNEXPLAINED);
     for (const group of this.groups) delete group[this.mode];
     for (const id of suite.ids().sort()) {
       const outcome = suite.outcome(id);
       if (outcome === 'pass') continue;
-      const reason = reasons.get(id) ?? reasons.get(`${id} ${outcome}`) ?? UNEXPLAINED;
+      const reason = reasons.get(`${id} ${outcome}`) ?? usual(outcome);
       let group = this.groups.find((other) => other.reason === reason);
       if (!group) this.groups.push((group = { reason }));
       ((group[this.mode] ??= {})[outcome] ??= []).push(id);

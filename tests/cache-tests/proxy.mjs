@@ -12,7 +12,7 @@ const STOP_LIMIT_MS = 5_000;
 /** Settings of the two runs, as in config.toml. */
 export const SETTINGS = {
   // A plain RFC 9111 cache. The suite demands that nothing without a lifetime of its own is reused.
-  transparent: ['fill = "transparent"', 'default_ttl = "0s"', 'languages = ["en", "de"]'],
+  transparent: ['fill = "transparent"', 'default_ttl = "0s"', 'languages = ["de", "en"]'],
   // As it comes; but the suite's origin tells requests apart by these fields.
   default: ['unkeyed_headers = ["Req-Num", "Test-ID", "Test-Name"]'],
 };

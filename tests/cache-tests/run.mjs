@@ -3,18 +3,18 @@
 //
 //   node run.mjs --package DIR --fetch DIR --binary PATH [--mode transparent|default]... [--write]
 //   node run.mjs … --only ID[,ID…]    these alone, with every request and response printed, compared with nothing
-//   node run.mjs … --table            the figures as Markdown, beside those that the package has of other caches
+//   node run.mjs … --table            what README.md says of it: the figures beside those of other caches, and the list
 //
 // DIR: the unpacked npm packages http-cache-tests and node-fetch. Exit 0: as expected; 1: not so; 2: it could not run.
-// --write takes what came out into expected.json and keeps the reasons; a test that has none yet gets an empty one,
-// which has to be filled in. Nothing but Node's own modules and those two packages.
+// --write takes what came out into expected.json and README.md, and keeps the reasons; a test that has none yet gets an
+// empty one, which has to be filled in (and --write called again). Nothing but Node's own modules and those two packages.
 
 import { parseArgs } from 'node:util';
 import { Expected, readExpected, writeExpected } from './expected.mjs';
 import { Origin } from './origin.mjs';
 import { SETTINGS, Proxy } from './proxy.mjs';
 import { Suite } from './suite.mjs';
-import { lossesByReason, markdown } from './table.mjs';
+import { Readme } from './table.mjs';
 
 const LIMIT_MS = 240_000;
 const AGAIN = 2;
@@ -96,8 +96,8 @@ for (const mode of modes) {
     for (const [id, { outcome, message }] of Object.entries(outcomes)) console.log(`${id}: ${outcome} ${message}`);
     continue;
   }
-  if (options.table) continue;
   const { required, optimal } = counts[mode];
+  if (options.table) continue;
   console.log(`${mode}: ${required.passed} of ${required.all} required, ${optimal.passed} of ${optimal.all} optimal`);
   if (options.write) {
     expected.take(suite);
@@ -113,9 +113,14 @@ for (const mode of modes) {
   if (differences.length > 0 || unexplained.length > 0) code = 1;
 }
 if (options.write) writeExpected(groups);
-if (options.table) {
-  console.log(`${await markdown(options.package, counts)}\n`);
-  console.log(lossesByReason(groups, await Suite.load(options.package, options.fetch)));
+if (!options.only && modes.length === Object.keys(SETTINGS).length) {
+  const readme = await Readme.of(options.package, counts, groups, await Suite.load(options.package, options.fetch));
+  if (options.table) console.log(readme.section);
+  else if (options.write) readme.write();
+  else if (!readme.isTrue()) {
+    console.log('  the figures or the list in README.md are not these');
+    code = 1;
+  }
 }
 if (code === 1) {
   console.log('\nA regression is to be mended. What is better or otherwise goes into the list: the same with --write.');

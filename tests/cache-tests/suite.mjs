@@ -44,6 +44,10 @@ export class Suite {
     return this.tests.get(id).kind ?? 'required';
   }
 
+  isOurs(id) {
+    return this.groups.some((group) => group.ours && group.tests.some((test) => test.id === id));
+  }
+
   against(address) {
     this.config.setBaseUrl(address);
     this.config.setUseBrowserCache(false);

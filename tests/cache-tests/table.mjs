@@ -1,6 +1,6 @@
 // The figures for the README.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { count } from './suite.mjs';
@@ -19,7 +19,7 @@ const OURS = {
   default: 'phantom-frame, default settings',
 };
 
-export async function markdown(folder, counts) {
+async function figures(folder, counts) {
   const { default: groups } = await import(pathToFileURL(path.resolve(folder, 'tests/index.mjs')));
   const tests = new Map(groups.flatMap((group) => group.tests).map((test) => [test.id, test]));
   const rows = Object.entries(counts).map(([mode, count]) => [OURS[mode], count]);
@@ -37,11 +37,37 @@ export async function markdown(folder, counts) {
 }
 
 /** What is not passed of the required and optimal tests in transparent mode, and why. */
-export function lossesByReason(groups, suite) {
+function losses(groups, suite) {
   const lines = [];
   for (const { reason, transparent = {} } of groups) {
-    const ids = Object.values(transparent).flat().filter((id) => suite.kind(id) !== 'check').sort();
-    if (ids.length > 0) lines.push(`- ${reason}: ${ids.map((id) => `\`${id}\``).join(', ')}`);
+    const ids = Object.values(transparent).flat().filter((id) => suite.kind(id) !== 'check' && !suite.isOurs(id));
+    if (ids.length > 0) lines.push(`- ${reason}: ${ids.sort().map((id) => `\`${id}\``).join(', ')}.`);
   }
-  return lines.join('\n');
+  return lines.sort().join('\n');
+}
+
+const README = new URL('../../README.md', import.meta.url);
+const SECTION = /(<!-- begin cache-tests -->\n)[^]*(<!-- end cache-tests -->)/;
+
+/** README's section as it should be, or whether it is so. */
+export class Readme {
+  static async of(folder, counts, groups, suite) {
+    const text = readFileSync(README, 'utf8');
+    const section = `${await figures(folder, counts)}\n\nNot passed with \`fill = "transparent"\`, and why:\n\n${losses(groups, suite)}\n`;
+    return new Readme(text, section);
+  }
+
+  constructor(text, section) {
+    this.text = text;
+    this.section = section;
+    this.wanted = text.replace(SECTION, (_, begin, end) => `${begin}${section}${end}`);
+  }
+
+  isTrue() {
+    return this.text === this.wanted;
+  }
+
+  write() {
+    writeFileSync(README, this.wanted);
+  }
 }
