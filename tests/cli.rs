@@ -171,6 +171,29 @@ fn a_port_in_use_names_the_settings_that_change_it() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_made_where_the_server_was_started() {
+    let start = tempfile::tempdir().unwrap();
+    for (dir, flags) in [("snapshots", &[][..]), ("pages", &["--snapshots=pages"])] {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+            .args([
+                "--bind=127.0.0.1",
+                "--port=0",
+                "--control-port=0",
+                "--log-format=json",
+            ])
+            .args(flags)
+            .current_dir(start.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        event(&mut BufReader::new(process.stderr.take().unwrap()), "serving");
+        assert!(start.path().join(dir).join("phantom-frame.toml").exists());
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+#[test]
 fn an_idle_server_ends_at_the_first_signal() {
     for signal in ["TERM", "INT"] {
         let server = Running::start("60s");

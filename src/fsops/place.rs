@@ -70,8 +70,13 @@ fn no_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not a regular file")
 }
 
-/// The folder at `path`, which may be the root itself.
+/// The folder at `path`, which may be the root itself. An empty path, the parent of a single name, is the working
+/// directory.
 pub(super) fn folder(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
+    let path = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
     let below = root.and_then(|root| Some((root, path.strip_prefix(root).ok()?)));
     let Some((root, below)) = below else {
         return Ok(openat(CWD, path, FOLDER, Mode::empty())?);
