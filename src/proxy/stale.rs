@@ -179,10 +179,13 @@ impl Fill {
         lead.report(Progress::Over(ending));
     }
 
+    /// Only where just that page was asked for, and for nobody: what a visitor's own fields or credentials bring
+    /// about says nothing of what the others would get, and would keep it from them.
     fn pause(&self, reason: Reason) {
-        if let Some(seen) = &self.seen {
+        let is_for_nobody = self.request.credentials.is_empty();
+        if let Some(stale) = self.stale.as_ref().filter(|_| is_for_nobody) {
             let now = self.engine.clock.unix_seconds();
-            let page = page_id(&self.visit, seen);
+            let page = page_id(&self.visit, stale);
             self.engine.pauses.begin(page, (reason, self.epoch), now);
         }
     }
@@ -190,8 +193,8 @@ impl Fill {
     /// What was asked for is stored now, or still.
     pub(super) fn settle(&self) {
         self.engine.memory.settle(self.flight);
-        if let Some(seen) = &self.seen {
-            self.engine.pauses.end(&page_id(&self.visit, seen));
+        if let Some(stale) = &self.stale {
+            self.engine.pauses.end(&page_id(&self.visit, stale));
         }
     }
 }

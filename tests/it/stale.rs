@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phantom_frame::{Reason, RefreshMode};
+use phantom_frame::{FillMode, Reason, RefreshMode};
 
 use crate::rig::backend::Step;
 use crate::rig::{Answer, Backend, Gate, Proxy, Response, eventually, get, head, request};
@@ -265,6 +265,32 @@ async fn an_invalidation_ends_the_pause() {
     own.await.expect("the invalidation");
 
     proxy.get("/").await.assert(200, "mended").assert_stored();
+}
+
+#[tokio::test]
+async fn an_error_that_one_visitor_s_fields_bring_about_does_not_keep_the_page_from_the_others() {
+    for (field, mode) in [
+        ("RSC", FillMode::Canonical),
+        ("Authorization", FillMode::Transparent),
+    ] {
+        let control = "public, max-age=60";
+        let backend = Backend::with("/", page(control)).await;
+        let proxy = Proxy::with(&backend, move |settings| settings.fill = mode).await;
+        proxy.warm("/").await;
+        proxy.clock().advance(61);
+        backend.on_fn("/", move |request| match request.fields.has(field) {
+            true => error(500),
+            false => page(control),
+        });
+
+        let odd = proxy.send(get("/").with(field, "1")).await;
+        assert_stale(&odd, Reason::ServerError);
+        assert!(backend.last("/").fields.has(field), "{field}");
+
+        let other = proxy.get("/").await;
+        other.assert(200, "page").assert_stored();
+        proxy.get("/").await.assert_hit();
+    }
 }
 
 #[tokio::test]
