@@ -4,11 +4,13 @@ use axum::body::Body;
 use http::{HeaderName, Response, header};
 use tokio::sync::oneshot;
 
+use crate::config::rule::Audience;
 use crate::flight::{Ending, Handover, Lead, Progress};
 use crate::headers::strip_hop_by_hop;
 use crate::outcome::Reason;
 use crate::pattern::Subject;
-use crate::policy::store::{Owner, owner};
+use crate::policy::fill::Rendered;
+use crate::policy::store::{Owner, owner, replaces_cookie};
 use crate::proxy::fill::{Fill, Handed};
 use crate::proxy::memory::Subjected;
 
@@ -19,8 +21,17 @@ impl Fill {
             self.remember(reason);
         }
         let client = &self.visit.parts.headers;
-        let rendered = self.request.rendered;
-        match owner(response.status(), response.headers(), reason, rendered, client) {
+        let rendered = match self.visit.leaves_credentials_out() {
+            true => Rendered::ForNobody,
+            false => self.request.rendered,
+        };
+        // Of who visits what is everyone's, any cookie may be a session, which one begun for nobody must not replace.
+        let is_everyones = self.visit.rules.store.audience == Audience::Everyone;
+        let owner = match is_everyones && replaces_cookie(response.headers(), client) {
+            true => Owner::Asker,
+            false => owner(response.status(), response.headers(), reason, rendered, client),
+        };
+        match owner {
             Owner::First => self.hand_over(lead, handover, response, reason),
             Owner::Asker => self.ends_for_all(lead, (response, handover), reason),
         }

@@ -97,6 +97,11 @@ impl Visit {
         Some(&self.credentials).filter(|credentials| is_carried && !credentials.is_empty())
     }
 
+    /// Whether it has credentials that its fill does not carry.
+    pub(super) fn leaves_credentials_out(&self) -> bool {
+        !self.credentials.is_empty() && self.carried().is_none()
+    }
+
     /// Whether an answer with this head, rendered for others, may be its own (RFC 9111 §3.5).
     pub(super) fn may_share(&self, head: &StoredHead) -> bool {
         self.carried().is_none() || is_shared_despite_credentials(&head.headers)

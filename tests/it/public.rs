@@ -161,6 +161,52 @@ async fn a_page_that_cannot_be_stored_is_each_visitor_s_own() {
 }
 
 #[tokio::test]
+async fn what_credentials_open_is_each_visitor_s_own() {
+    let backend = Backend::start().await;
+    backend.fallback(|request| match request.field("authorization") {
+        Some(name) => Answer::page(name.to_owned()).with("Vary", "*"),
+        None => Answer::new(401)
+            .with("WWW-Authenticate", "Basic realm=\"x\"")
+            .body("who?"),
+    });
+    for mode in BOTH {
+        let proxy = start(&backend, mode).await;
+        let path = format!("/all/{mode:?}");
+        for name in ["alice", "bob"] {
+            let response = proxy.send(get(&path).with("Authorization", name)).await;
+            response.assert(200, name);
+        }
+        proxy.get(&path).await.assert(401, "who?");
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_s_session_is_not_replaced_by_one_that_was_begun_for_nobody() {
+    let backend = Backend::start().await;
+    backend.fallback(|request| match request.field("cookie") {
+        Some(cookie) => {
+            Answer::page(cookie.to_owned()).with("Content-Security-Policy", "script-src 'nonce-abc'")
+        }
+        None => Answer::page("nobody")
+            .with("Content-Security-Policy", "script-src 'nonce-abc'")
+            .with("Set-Cookie", "session=new")
+            .with("Set-Cookie", "seen=1"),
+    });
+    for mode in BOTH {
+        let proxy = start(&backend, mode).await;
+        let path = format!("/all/{mode:?}");
+
+        let visitor = get(&path).with("Cookie", "session=alice");
+        let response = proxy.send(visitor).await;
+
+        response
+            .assert(200, "session=alice")
+            .assert_not_stored(Reason::Nonce);
+        assert_eq!(response.field("set-cookie"), None, "{mode:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_validation_is_judged_by_the_same_rules() {
     let backend = Backend::start().await;
     backend.fallback(|request| {

@@ -72,6 +72,14 @@ fn renews_only(headers: &HeaderMap, client: &HeaderMap) -> bool {
     })
 }
 
+/// Whether `headers` set a cookie that the client has.
+pub(crate) fn replaces_cookie(headers: &HeaderMap, client: &HeaderMap) -> bool {
+    headers.get_all(header::SET_COOKIE).iter().any(|line| {
+        let name = cookie_name(line.as_bytes());
+        cookies(client).any(|cookie| cookie.name == name)
+    })
+}
+
 /// The name in a `Set-Cookie`.
 pub(super) fn cookie_name(line: &[u8]) -> &[u8] {
     let name = line.split(|byte| matches!(byte, b'=' | b';')).next();
