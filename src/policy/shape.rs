@@ -1,6 +1,7 @@
 //! What clients are told beside what is stored: fields that are taken away, added, or said in place of the
 //! backend's. Nothing of it is stored, so that a changed setting acts at once.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated};
@@ -48,14 +49,17 @@ impl ResponseRules {
     ///
     /// What is said of caching in place of the backend's word is said of what is stored alone: an answer that
     /// passed may be its client's own, and only the backend knows.
-    pub(crate) fn shape(&self, headers: &mut HeaderMap, source: Source) {
+    /// Nor is it said of an error: what is missing now may be there in a moment, and a client that was told to keep
+    /// it for a year would not ask again.
+    pub(crate) fn shape(&self, status: StatusCode, headers: &mut HeaderMap, source: Source) {
         for name in &self.taken {
             headers.remove(name);
         }
         for (name, value) in &self.added {
             headers.append(name, value.clone());
         }
-        if let (Source::Store, Some(value)) = (source, &self.cache_control) {
+        let is_error = status.is_client_error() || status.is_server_error();
+        if let (Source::Store, Some(value), false) = (source, &self.cache_control, is_error) {
             headers.insert(header::CACHE_CONTROL, value.clone());
             // RFC 9111 §5.3: a recipient that knows only Expires would go by it.
             headers.remove(header::EXPIRES);
@@ -79,7 +83,6 @@ pub(crate) fn unsaid_cache_control(stated: &Stated<'_>, rules: &LifetimeRules) -
 mod tests {
     use super::*;
     use crate::config::Ttl;
-    use http::StatusCode;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -149,7 +152,7 @@ mod tests {
             ),
         ] {
             let mut headers = headers(&came);
-            rules.shape(&mut headers, source);
+            rules.shape(StatusCode::OK, &mut headers, source);
             assert_eq!(shown(&headers), expected, "{source:?}");
         }
     }

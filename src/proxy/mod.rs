@@ -162,7 +162,8 @@ impl Engine {
         verdict.write_to(response.headers_mut());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             if let Some(source) = verdict.source() {
-                rules.response.shape(response.headers_mut(), source);
+                let status = response.status();
+                rules.response.shape(status, response.headers_mut(), source);
             }
             trace.note(|| trace::outcome(&verdict));
             trace.write_to(response.headers_mut());

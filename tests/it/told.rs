@@ -194,6 +194,30 @@ async fn a_missing_page_in_memory_is_to_be_asked_for_each_time() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_pages_is_not_said_of_errors() {
+    let forever = "public, max-age=31536000, immutable";
+    let backend = Backend::start().await;
+    backend.on("/there", Answer::page("page"));
+    backend.on("/denied", Answer::new(403).with("Cache-Control", "max-age=60"));
+    let proxy = Proxy::with(&backend, move |settings| {
+        settings.client_cache_control = Some(forever.into());
+    })
+    .await;
+    for (path, status, expected) in [
+        ("/there", 200, forever),
+        ("/gone", 404, ASK_EACH_TIME),
+        ("/denied", 403, "max-age=60"),
+    ] {
+        for is_stored in [true, false] {
+            let response = proxy.get(path).await;
+            assert_eq!((response.status, response.cache().stored), (status, is_stored));
+            assert_cache_control(&response, Some(expected));
+        }
+        assert_eq!(backend.count(path), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_stale_page_and_one_that_was_validated_are_told_of_the_same() {
     let mut backend = Backend::start().await;
     backend.fallback(|request: &Recorded| match request.field("if-none-match") {
