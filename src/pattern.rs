@@ -70,6 +70,8 @@ pub(crate) enum PatternError {
     NoPath(String),
     #[error("a path pattern starts with `/` or `*`, or with a method and one of these: `GET {0}`?")]
     NotAPath(String),
+    #[error("a path pattern sees no query, so with a `?` it would match nothing")]
+    Query,
 }
 
 const MAX_LENGTH: usize = 8192;
@@ -93,6 +95,9 @@ impl PathPattern {
                 Some(_) => PatternError::NoPath(text.into()),
                 None => PatternError::NotAPath(format!("/{text}")),
             });
+        }
+        if path.contains('?') {
+            return Err(PatternError::Query);
         }
         Ok(Self {
             method,
@@ -336,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_says_so() {
-        for text in ["", "a\nb", "api/*", "GET api"] {
+        for text in ["", "a\nb", "api/*", "GET api", "/a?b=1", "GET /a?*"] {
             assert!(PathPattern::parse(text).is_err(), "{text:?}");
         }
         assert!(KeyPattern::parse("").is_err());
