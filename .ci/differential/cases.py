@@ -39,7 +39,7 @@ CACHE_CONTROL = [
     "public, max-age=60", "public", "private, max-age=60", "private", "no-store", "no-store, max-age=60",
     "no-cache", "no-cache, max-age=60", "MAX-AGE=60", "No-Store, Max-Age=60", "PRIVATE, max-age=60", " , max-age=60 ,,",
     'max-age="60"', "max-age='60'", "max-age=-1", "max-age=060", "max-age=60.5", "max-age=abc", "max-age", "max-age=",
-    "max-age=99999999999", 'ext="max-age=60"', 'ext="max-age=60", max-age=2', 'ext="no-store", max-age=60',
+    "max-age=99999999999", 'ext="max-age=60"', 'ext="max-age=60", max-age=3', 'ext="no-store", max-age=60',
     'ext="a, private, b", max-age=60', "must-revalidate, max-age=60", "must-revalidate, max-age=3", "must-revalidate",
     "proxy-revalidate, max-age=3", "no-transform, max-age=60", "immutable, max-age=60", 'private="x-b", max-age=60',
     'no-cache="x-b", max-age=60', "max-age=3, max-age=60", "max-age=60, max-age=3", "xmax-age=60", "x-no-store, max-age=60",

@@ -21,7 +21,7 @@ import cases
 import known
 import proxies
 import wire
-from played import Asked, Difference, Played
+from played import Asked, Difference, Played, step_of
 
 # Steps without a pause between them have to be closer than this, or what they say is worth nothing.
 CLOSE = 1.0
@@ -65,6 +65,7 @@ class Side:
             at = time.monotonic()
             answer = await wire.ask(self.proxy.port, step.method, path, list(step.request))
             played.append(Played(answer, self.seen[path], at))
+            played[-1].step = step_of(case, played)
             if step.pause:
                 await asyncio.sleep(cases.PAUSE)
         del self.running[path], self.seen[path]

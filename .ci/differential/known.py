@@ -223,14 +223,15 @@ def _(d):
 # --- Several answers that would do --------------------------------------------------------------------
 
 
-def varied_before(d, number):
-    """An answer before that step named other fields in Vary than the one of the step."""
-    return any(stated(step, "Vary") != stated(d.case.steps[number], "Vary") for step in d.case.steps[:number] if stated(step, "Vary"))
+def varies_otherwise(d, number):
+    """Another answer so far named other fields in Vary than the one of that step."""
+    vary = stated(d.case.steps[number], "Vary")
+    return any(stated(step, "Vary") not in ([], vary) for step in d.case.steps[: d.number])
 
 
 @only_ours("ours tells apart by what any stored answer names in Vary, nginx by what the newest does", "RFC 9111 §4.1: both")
 def _(d):
-    return varied_before(d, source(d.theirs))
+    return varies_otherwise(d, source(d.theirs))
 
 
 @only_nginx("ours serves the variant that fits, not the newest answer that does", "RFC 9111 §4: nginx")
@@ -296,7 +297,8 @@ def _(d):
         return False
     step = d.case.steps[d.number - 1]
     forbids = re.search("no-store|no-cache|private", cache_control(step), re.I)
-    return forbids or not lifetimes(step) or bool(stated(step, "Set-Cookie"))
+    is_odd = re.search(r"""max-age(\s+=|=\s|="|='|=-|=[a-z]|=60[^\d,]|=?\s*(,|$))""", cache_control(step), re.I)
+    return forbids or is_odd or not lifetimes(step) or stated(step, "Set-Cookie")
 
 
 @of("condition", "nginx validates what CDN-Cache-Control forbids to store", "RFC 9213 §2.2: ours")
@@ -334,7 +336,8 @@ def _(d):
 @of("status", "nginx answers a condition only from what it stores", "RFC 9111 §4.3.2: both")
 def _(d):
     conditional = d.asks("If-None-Match") or d.asks("If-Modified-Since")
-    return conditional and d.theirs[-1].asked and {d.ours[-1].answer.status, d.theirs[-1].answer.status} == {200, 304}
+    statuses = {d.ours[-1].answer.status, d.theirs[-1].answer.status}
+    return conditional and d.theirs[-1].asked and 304 in statuses and statuses <= {200, 206, 304}
 
 
 @of("status", "nginx weighs conditions for a 200 alone", "RFC 9110 §13.2.1: ours")
@@ -390,7 +393,9 @@ def _(d):
 @of("Date", "ours writes Date from the clock of what is stored", "RFC 9110 §6.6.1: nginx")
 def _(d):
     dates = stated(d.served, "Date")
-    return stated(d.served, "Age") or any(isinstance(one, str) or one[1] > 0 for one in dates)
+    # Where the lifetime is ours alone, the clock starts when the answer comes.
+    is_ours = not lifetimes(d.served) and not stated(d.served, "Last-Modified") and not stated(d.served, "Expires")
+    return stated(d.served, "Age") or is_ours or any(isinstance(one, str) or one[1] > 0 for one in dates)
 
 
 @of("Expires", "ours writes Expires from Date and the lifetime that it meant", "RFC 9111 §5.3: both")

@@ -22,6 +22,7 @@ class Played:
     answer: wire.Message
     asked: list = field(default_factory=list)
     at: float = 0
+    step: int = 0
 
     @property
     def condition(self):
@@ -31,11 +32,20 @@ class Played:
 
 
 def source(played):
-    """The step whose answer was served last, from 0: as it is marked, or else (ours has no marks on a 304) the last
-    that was asked for."""
-    if mark := played[-1].answer.get("X-Step"):
+    """The step whose answer was served last, from 0."""
+    return played[-1].step
+
+
+def step_of(case, played):
+    """The same of one that has just been played, when all before it are known: as the answer is marked, or else (a 304
+    of ours has no mark) the last one asked for that said the same of caching, or the last one asked for."""
+    answer = played[-1].answer
+    if mark := answer.get("X-Step"):
         return int(mark.split(",")[0]) - 1
-    return max((number for number, one in enumerate(played) if one.asked), default=0)
+    asked = [number for number, one in enumerate(played) if one.asked]
+    said = answer.get("Cache-Control")
+    alike = [number for number in asked if said and said == ", ".join(cases.stated(case.steps[number], "Cache-Control"))]
+    return max(alike or asked, default=0)
 
 
 @dataclass

@@ -360,7 +360,6 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
         ("max_fills", settings.max_fills),
         ("max_variants", settings.max_variants),
         ("max_hosts", settings.max_hosts),
-        ("min_uses", settings.min_uses),
     ] {
         if value == 0 {
             return Err(Error::config(
@@ -369,6 +368,13 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
             )
             .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
         }
+    }
+    if settings.min_uses == 0 {
+        return Err(Error::config(
+            "min_uses",
+            "`min_uses` is zero, and nothing is stored before it is asked for",
+        )
+        .with_hint("write 1 to have a page stored the first time that it is asked for"));
     }
     for (setting, ttl) in [("default_ttl", Some(settings.default_ttl)), ("ttl", settings.ttl)] {
         if let Some(Ttl::For(ttl)) = ttl

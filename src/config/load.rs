@@ -692,6 +692,17 @@ control_auth = "your-secret-token-here"
                 "set `client_cache_control`, which is said of stored pages alone",
             ),
             (
+                format!("{RULE}add_headers = [\"CDN-Cache-Control: max-age=60\"]\n"),
+                "`CDN-Cache-Control: max-age=60` in `add_headers` would be said of answers that are somebody's, too",
+                "set `client_cache_control`, which is said of stored pages alone",
+            ),
+            (
+                format!("{RULE}add_headers = [\"Expires: Fri, 01 Jan 2100 00:00:00 GMT\"]\n"),
+                "`Expires: Fri, 01 Jan 2100 00:00:00 GMT` in `add_headers` would be said of answers that are \
+                 somebody's, too",
+                "set `client_cache_control`, which is said of stored pages alone",
+            ),
+            (
                 format!("{RULE}add_headers = [\"Content-Encoding: gzip\"]\n"),
                 "`Content-Encoding: gzip` in `add_headers` would change how the message is framed",
                 "write name and value: \"X-Frame-Options: DENY\"",

@@ -108,7 +108,7 @@ pub struct Settings {
     pub default_ttl: Ttl,
     /// The lifetime of every page that is stored, whatever the backend says: in place of `max-age`,
     /// `s-maxage`, `Expires`, `CDN-Cache-Control` and `no-cache`. `no-store` and `private` still forbid
-    /// storing. Default unset: what the backend says.
+    /// storing, and an error keeps the lifetime that it came with. Default unset: what the backend says.
     pub ttl: Option<Ttl>,
     /// How long after its lifetime a page is still served while it is renewed behind the visit (RFC 5861
     /// §3), in place of what the backend says. Default unset: what the backend says.

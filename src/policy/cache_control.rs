@@ -39,6 +39,15 @@ impl CacheControl {
         Self::targeted(headers).unwrap_or_else(|| Self::general(headers))
     }
 
+    /// The longest lifetime that any cache may read in the directives, in seconds.
+    pub(crate) fn longest(headers: &HeaderMap) -> u64 {
+        let fields = [Self::of(headers), Self::general(headers)];
+        let said = fields
+            .iter()
+            .flat_map(|control| [control.max_age, control.s_maxage]);
+        said.flatten().max().unwrap_or(0)
+    }
+
     fn general(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for line in headers.get_all(CACHE_CONTROL) {

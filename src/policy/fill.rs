@@ -146,6 +146,15 @@ impl FillRequest {
         self
     }
 
+    /// Says that something of the client's is left out that may change what is rendered.
+    #[must_use]
+    pub(crate) fn for_nobody(self) -> Self {
+        Self {
+            rendered: Rendered::ForNobody,
+            ..self
+        }
+    }
+
     /// What the fill's fields select among variants by `names`.
     pub(crate) fn select(&self, names: &[HeaderName]) -> VariantKey {
         vary::select(names, &self.headers, &self.languages)

@@ -23,6 +23,13 @@ pub(crate) struct LifetimeRules {
     pub(crate) if_error: Option<u64>,
 }
 
+impl LifetimeRules {
+    /// The operator's lifetime, of pages: an error lasts for as long as the backend says, and no longer.
+    pub(crate) fn ttl_of(&self, status: StatusCode) -> Option<Ttl> {
+        self.ttl.filter(|_| status.as_u16() < 400)
+    }
+}
+
 #[cfg(test)]
 impl From<Ttl> for LifetimeRules {
     /// As the backend says, and for want of that this.
@@ -75,7 +82,7 @@ impl Lifetime {
     /// The operator's `ttl` first. Then RFC 9111 §4.2.1, in its order: s-maxage, max-age, Expires minus Date; of
     /// the directives that are in force, and RFC 9213 §2.2 has a targeted field take the place of `Expires` too.
     pub(crate) fn of(stated: &Stated<'_>, rules: &LifetimeRules) -> Self {
-        if let Some(ttl) = rules.ttl {
+        if let Some(ttl) = rules.ttl_of(stated.status) {
             return Self::Granted(ttl);
         }
         let control = CacheControl::of(stated.headers);
@@ -88,6 +95,17 @@ impl Lifetime {
             Some(seconds) => Self::Heuristic(seconds),
             None => Self::Granted(rules.default_ttl),
         }
+    }
+
+    /// Whether it is counted from `Expires` alone. RFC 9111 §3.2: a 304 without one leaves the stored one as it is,
+    /// which is a point in time, and prolongs nothing.
+    pub(crate) fn is_by_expires(stated: &Stated<'_>, rules: &LifetimeRules) -> bool {
+        let control = CacheControl::of(stated.headers);
+        stated.expires_after.is_some()
+            && rules.ttl_of(stated.status).is_none()
+            && !control.is_targeted
+            && control.s_maxage.is_none()
+            && control.max_age.is_none()
     }
 
     /// In seconds; `None` is until invalidated.

@@ -104,7 +104,7 @@ impl Bonds {
     /// word on it any more; `must-revalidate` is about what comes after, and stands.
     pub(crate) fn of(head: &StoredHead, rules: &LifetimeRules) -> Self {
         let control = CacheControl::of(&head.headers);
-        let is_said = rules.ttl.is_none();
+        let is_said = rules.ttl_of(head.status).is_none();
         Self {
             no_cache: control.no_cache && is_said,
             revalidate: control.must_revalidate || control.proxy_revalidate,

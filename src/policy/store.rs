@@ -24,7 +24,7 @@ use crate::policy::vary::{Vary, VaryRules};
 pub(crate) use kind::media_type;
 use kind::{has_nonce, is_endless, is_personal_by_kind};
 use owner::cookie_name;
-pub(crate) use owner::{Owner, owner, replaces_cookie};
+pub(crate) use owner::{Owner, owner};
 
 /// What is kept of answers, as configured.
 #[derive(Debug, Clone)]
@@ -212,7 +212,7 @@ fn by_lifetime(
         expires_after: expires_after(headers, asked.now),
         generated: Some(unix_seconds(asked.now)),
     };
-    let own = rules.lifetimes.ttl;
+    let own = rules.lifetimes.ttl_of(status);
     // The operator's lifetime is that of pages that are stored; it makes none of what is no page.
     let theirs = LifetimeRules {
         ttl: None,
@@ -528,8 +528,14 @@ mod tests {
             let said = [("cache-control", control)];
             assert_eq!(decide(200, &said), stored(), "{control}");
             assert_eq!(decide(302, &said), Storable::No(Reason::Status), "{control}");
-            assert_eq!(decide(500, &said), Storable::No(Reason::ServerError), "{control}");
-            assert_eq!(decide(404, &said), Storable::Memory(Vec::new(), 60), "{control}");
+            // An error is no page: as without it.
+            for status in [403, 404, 500] {
+                assert_eq!(
+                    decide(status, &said),
+                    self::decide(status, &said),
+                    "{status} {control}"
+                );
+            }
         }
         assert_eq!(decide(200, &[("expires", "0")]), stored());
         assert_eq!(decide(302, &[("cache-control", "max-age=9")]), stored());

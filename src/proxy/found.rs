@@ -40,7 +40,11 @@ impl Engine {
         let Some((mut verdict, renewal)) = used else {
             return Err(Some(Stale { snapshot, generated }));
         };
-        let times = Times::of(generated, self.clock.unix_seconds());
+        let now = self.clock.unix_seconds();
+        let times = match verdict.outcome {
+            Outcome::Stale => Times::of_stale(generated, now, &snapshot.rendering.head),
+            _ => Times::of(generated, now),
+        };
         match self.serve(visit, &snapshot, times).await {
             Ok(response) => {
                 // Only once the file is open: what comes in may replace it, or take it out.

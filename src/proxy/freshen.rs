@@ -32,8 +32,14 @@ impl Fill {
         let rules = &self.visit.rules.store;
         let answer = stored_head(StatusCode::NOT_MODIFIED, headers, now, rules);
         let head = validate::freshened(&stale.rendering.head, &answer);
-        let lifetime = Lifetime::of(&Stated::by(&head, Some(unix_seconds(now))), &rules.lifetimes);
+        let stated = Stated::by(&head, Some(unix_seconds(now)));
+        let lifetime = Lifetime::of(&stated, &rules.lifetimes);
         let born = generated(headers, lifetime, requested, now);
+        let is_over = answer.expires_after.is_none() && Lifetime::is_by_expires(&stated, &rules.lifetimes);
+        let born = match lifetime.seconds().filter(|_| is_over) {
+            Some(seconds) => born.min(unix_seconds(now).saturating_sub(seconds)),
+            None => born,
+        };
         let asked = self.visit.asked(&self.request, now);
         match may_stay(&head, headers, &asked, rules) {
             Err(reason) => {

@@ -4,13 +4,11 @@ use axum::body::Body;
 use http::{HeaderName, Response, header};
 use tokio::sync::oneshot;
 
-use crate::config::rule::Audience;
 use crate::flight::{Ending, Handover, Lead, Progress};
 use crate::headers::strip_hop_by_hop;
 use crate::outcome::Reason;
 use crate::pattern::Subject;
-use crate::policy::fill::Rendered;
-use crate::policy::store::{Owner, owner, replaces_cookie};
+use crate::policy::store::{Owner, owner};
 use crate::proxy::fill::{Fill, Handed};
 use crate::proxy::memory::Subjected;
 
@@ -20,21 +18,17 @@ impl Fill {
         if !response.status().is_server_error() {
             self.remember(reason);
         }
-        let client = &self.visit.parts.headers;
-        let rendered = match self.visit.leaves_credentials_out() {
-            true => Rendered::ForNobody,
-            false => self.request.rendered,
-        };
-        // Of who visits what is everyone's, any cookie may be a session, which one begun for nobody must not replace.
-        let is_everyones = self.visit.rules.store.audience == Audience::Everyone;
-        let owner = match is_everyones && replaces_cookie(response.headers(), client) {
-            true => Owner::Asker,
-            false => owner(response.status(), response.headers(), reason, rendered, client),
-        };
-        match owner {
+        match self.owner_of(&response, reason) {
             Owner::First => self.hand_over(lead, handover, response, reason),
             Owner::Asker => self.ends_for_all(lead, (response, handover), reason),
         }
+    }
+
+    /// Who gets an answer that is not stored.
+    pub(super) fn owner_of(&self, response: &Response<Body>, reason: Reason) -> Owner {
+        let client = &self.visit.parts.headers;
+        let whose = (self.request.rendered, self.visit.rules.store.audience);
+        owner(response.status(), response.headers(), reason, whose, client)
     }
 
     /// The answer is nobody's: each asks for their own.

@@ -284,6 +284,7 @@ fn ask(
     let request = fill_request(&question, rules, key_rules, via)?;
     Ok(match visit.carried() {
         Some(credentials) => request.with_credentials(credentials),
+        None if !visit.credentials.is_empty() => request.for_nobody(),
         None => request,
     })
 }

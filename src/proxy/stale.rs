@@ -14,6 +14,7 @@ use crate::key::KeyHash;
 use crate::outcome::{Outcome, Reason};
 use crate::pattern::Subject;
 use crate::policy::reuse::{Standing, is_failure, may_serve_stale};
+use crate::policy::store::Owner;
 use crate::proxy::Engine;
 use crate::proxy::fill::{Fill, Handed};
 use crate::proxy::respond::Verdict;
@@ -112,7 +113,8 @@ impl Engine {
         if !may_serve_stale(&stale.snapshot.rendering.head, stale.generated, &standing, rules) {
             return None;
         }
-        let times = Times::of(stale.generated, self.clock.unix_seconds());
+        let head = &stale.snapshot.rendering.head;
+        let times = Times::of_stale(stale.generated, self.clock.unix_seconds(), head);
         let response = self.serve(visit, &stale.snapshot, times).await.ok()?;
         Some(Round::Answer(response, Verdict::stale(&standing, reason)))
     }
@@ -121,7 +123,6 @@ impl Engine {
     /// answers if the backend fails.
     pub(super) async fn pass_or_stale(
         &self,
-        store: &Store,
         visit: &Visit,
         reason: Reason,
         stale: Option<Stale>,
@@ -133,15 +134,11 @@ impl Engine {
             _ => None,
         };
         let is_validation = matches!(reason, Reason::Busy | Reason::ReadOnly) && !visit.asks_once();
-        if let (Some(failed), Some(stale), true) = (failed, stale, is_validation) {
-            self.pauses.begin(
-                page_id(visit, &stale.snapshot),
-                (failed, store.epoch()),
-                self.clock.unix_seconds(),
-            );
-            if let Some(Round::Answer(response, verdict)) = self.in_place(visit, failed, &stale).await {
-                return (response, verdict);
-            }
+        // No pause begins: what a visitor's own request has the backend fail at says nothing of the page.
+        if let (Some(failed), Some(stale), true) = (failed, stale, is_validation)
+            && let Some(Round::Answer(response, verdict)) = self.in_place(visit, failed, &stale).await
+        {
+            return (response, verdict);
         }
         (response, verdict)
     }
@@ -174,8 +171,10 @@ impl Fill {
         };
         lead.close();
         strip_hop_by_hop(response.headers_mut());
-        // Who began the fill may have gone away; then nobody gets it.
-        let _ = handover.send((response, reason));
+        // Who began the fill may have gone away; then nobody gets it. To whom it is not handed, asks as themselves.
+        if self.owner_of(&response, reason) == Owner::First {
+            let _ = handover.send((response, reason));
+        }
         lead.report(Progress::Over(ending));
     }
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 
 use crate::config::check::Origin;
@@ -93,6 +93,8 @@ impl Trace {
                 headers.append(STEP, value);
             }
         }
+        // RFC 9111 §4.1: so that a cache in front keeps them for nobody who asks without the token.
+        headers.append(header::VARY, HeaderValue::from_name(DEBUG));
     }
 
     fn noted(&self) -> Option<MutexGuard<'_, Noted>> {
@@ -239,7 +241,7 @@ pub(super) fn standing(reuse: &Reuse, visit: &Visit, head: &StoredHead, now: u64
     let rules = &visit.rules.store.lifetimes;
     let born = now.saturating_sub(standing.age);
     let giver = match Lifetime::of(&Stated::by(head, Some(born)), rules) {
-        Lifetime::Granted(_) if rules.ttl.is_some() => "by ttl",
+        Lifetime::Granted(_) if rules.ttl_of(head.status).is_some() => "by ttl",
         Lifetime::Granted(_) => "by default_ttl",
         Lifetime::Explicit(_) => "by the backend",
         Lifetime::Heuristic(_) => "guessed from Last-Modified",

@@ -97,11 +97,6 @@ impl Visit {
         Some(&self.credentials).filter(|credentials| is_carried && !credentials.is_empty())
     }
 
-    /// Whether it has credentials that its fill does not carry.
-    pub(super) fn leaves_credentials_out(&self) -> bool {
-        !self.credentials.is_empty() && self.carried().is_none()
-    }
-
     /// Whether an answer with this head, rendered for others, may be its own (RFC 9111 §3.5).
     pub(super) fn may_share(&self, head: &StoredHead) -> bool {
         self.carried().is_none() || is_shared_despite_credentials(&head.headers)
@@ -249,9 +244,7 @@ impl Engine {
                 Round::Answer(response, verdict) => return (response, verdict),
                 Round::Again => {}
                 Round::Pass(reason) => {
-                    return self
-                        .pass_or_stale(store, visit, reason, learnt.stale.take())
-                        .await;
+                    return self.pass_or_stale(visit, reason, learnt.stale.take()).await;
                 }
                 Round::Probe(reason, flight, request) => {
                     return self.probe(visit, (reason, flight), &request).await;

@@ -10,8 +10,9 @@ use http::{Method, Request, Response, StatusCode};
 use tower_http::services::ServeFile;
 
 use crate::clock::http_date;
-use crate::head::Generated;
+use crate::head::{Generated, StoredHead};
 use crate::headers::CDN_CACHE_CONTROL;
+use crate::policy::cache_control::CacheControl;
 use crate::policy::validate::{Condition, client_condition, range_is_wanted, single_range};
 use crate::snapshot::{BodyFile, Snapshot};
 
@@ -32,11 +33,23 @@ const IN_304: [HeaderName; 8] = [
     header::VARY,
 ];
 
+/// Fields that say for how long a page is kept, what it is and which.
+const OF_THE_PAGE: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    CDN_CACHE_CONTROL,
+    header::EXPIRES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
 /// When a stored response was generated, and what time it is: seconds since 1970, and never the other way round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     generated: u64,
     now: u64,
+    /// By so much it counts as older than that says, in seconds.
+    older: u64,
 }
 
 impl Times {
@@ -46,7 +59,22 @@ impl Times {
             Generated::At(born) => born.min(now),
             Generated::Unmarked | Generated::Invalidated => now,
         };
-        Self { generated, now }
+        Self {
+            generated,
+            now,
+            older: 0,
+        }
+    }
+
+    /// Of what is served though it is not fresh. Where nothing is known of when it was, it counts as being at the end
+    /// of every lifetime that is stated: a cache behind us would take it for new, and keep what was invalidated.
+    pub(crate) fn of_stale(generated: Generated, now: u64, head: &StoredHead) -> Self {
+        let is_known = matches!(generated, Generated::At(born) if born <= now);
+        let stated = CacheControl::longest(&head.headers).max(head.expires_after.unwrap_or(0));
+        Self {
+            older: if is_known { 0 } else { stated },
+            ..Self::of(generated, now)
+        }
     }
 
     pub(crate) fn generated(self) -> u64 {
@@ -57,13 +85,16 @@ impl Times {
     /// (RFC 9110 §6.6.1: "the date and time at which the message was originated"), and the lifetime that `Expires`
     /// gave counts from there.
     pub(crate) fn write_to(self, headers: &mut HeaderMap, expires_after: Option<u64>) {
-        headers.insert(header::AGE, HeaderValue::from(self.now - self.generated));
+        headers.insert(
+            header::AGE,
+            HeaderValue::from(self.now - self.generated + self.older),
+        );
         let date = |seconds: u64| HeaderValue::from_str(&http_date(seconds));
         if let Ok(value) = date(self.generated) {
             headers.insert(header::DATE, value);
         }
         if let Some(seconds) = expires_after
-            && let Ok(value) = date(self.generated.saturating_add(seconds))
+            && let Ok(value) = date(self.generated.saturating_add(seconds.saturating_sub(self.older)))
         {
             headers.insert(header::EXPIRES, value);
         }
@@ -194,8 +225,10 @@ fn on_top(head: Response<()>, file: Response<Body>) -> Response<Body> {
         parts.status = file.status;
     }
     if file.status == StatusCode::RANGE_NOT_SATISFIABLE {
-        // The fields describe the page, not this answer.
-        parts.headers.remove(header::CONTENT_TYPE);
+        // The fields describe the page, not this answer, which no cache is to keep in its place (RFC 9111 §3).
+        for name in OF_THE_PAGE {
+            parts.headers.remove(name);
+        }
     }
     for name in [
         header::CONTENT_LENGTH,

@@ -344,3 +344,66 @@ async fn a_304_changes_what_is_said_of_a_page_and_not_how_its_bytes_are_read() {
     assert_eq!(hit.cache().ttl, Some(600));
     assert_eq!(backend.count("/"), 2);
 }
+
+#[tokio::test]
+async fn a_ttl_of_the_operator_makes_no_error_last() {
+    for status in [500, 503] {
+        let error = Answer::new(status)
+            .with("Cache-Control", "max-age=5")
+            .body("sorry");
+        let backend = Backend::with("/", error).await;
+        let proxy = Proxy::with(&backend, |settings| {
+            settings.ttl = Some(Ttl::For(Duration::from_secs(3600)));
+        })
+        .await;
+        proxy.get("/").await.assert(status, "sorry").assert_stored();
+        proxy.get("/").await.assert_hit();
+        backend.on("/", Answer::page("page"));
+        proxy.clock().advance(5);
+        proxy.get("/").await.assert(200, "page").assert_stored();
+        proxy.clock().advance(3599);
+        proxy.get("/").await.assert_hit();
+    }
+}
+
+#[tokio::test]
+async fn a_304_without_expires_prolongs_nothing() {
+    let clock = TestClock::standing();
+    let expires = |clock: &TestClock| httpdate::fmt_http_date(clock.now() + Duration::from_secs(60));
+    let page = Answer::page("page")
+        .with("ETag", "\"1\"")
+        .with("Expires", &expires(&clock));
+    let backend = Backend::with("/", page).await;
+    let proxy = Setup::over(&backend).clock(clock).start().await;
+    proxy.warm("/").await;
+    proxy.clock().advance(61);
+    backend.on("/", Answer::new(304).with("ETag", "\"1\""));
+
+    proxy.get("/").await.assert(200, "page").assert_revalidated();
+    proxy.get("/").await.assert(200, "page").assert_revalidated();
+    assert_eq!(backend.count("/"), 3, "the point in time that was said is over");
+
+    let later = expires(proxy.clock());
+    backend.on(
+        "/",
+        Answer::new(304).with("ETag", "\"1\"").with("Expires", &later),
+    );
+    proxy.get("/").await.assert(200, "page").assert_revalidated();
+    proxy.get("/").await.assert(200, "page").assert_hit();
+    assert_eq!(backend.count("/"), 4);
+}
+
+#[tokio::test]
+async fn a_missing_page_lasts_no_longer_than_the_backend_says_whatever_the_operator_says_of_pages() {
+    let missing = Answer::new(404)
+        .with("Cache-Control", "max-age=30")
+        .with("Age", "25")
+        .body("gone");
+    let backend = Backend::with("/", missing).await;
+    let proxy = Proxy::with(&backend, |settings| settings.ttl = Some(Ttl::Forever)).await;
+    proxy.get("/").await.assert(404, "gone");
+    proxy.get("/").await.assert(404, "gone").assert_hit();
+    proxy.clock().advance(6);
+    proxy.get("/").await.assert(404, "gone");
+    assert_eq!(backend.count("/"), 2, "five seconds were left");
+}

@@ -241,6 +241,13 @@ async fn a_range_behind_the_end_is_a_416() {
             Some("bytes */10"),
             "Range: {range}"
         );
+        // It is no answer for anybody else.
+        for name in ["cache-control", "etag", "last-modified", "expires"] {
+            let value = response
+                .field(name)
+                .filter(|value| *value != "public, max-age=0, must-revalidate");
+            assert_eq!(value, None, "{name}, Range: {range}");
+        }
     }
 }
 

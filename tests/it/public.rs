@@ -251,3 +251,71 @@ async fn cookies_in_the_key_still_make_pages_of_their_own() {
     light.assert(200, "theme=light").assert_stored();
     proxy.send(with("session=1")).await.assert(200, "none");
 }
+
+#[tokio::test]
+async fn what_is_refused_to_nobody_is_not_refused_to_who_has_credentials() {
+    let backend = Backend::start().await;
+    backend.fallback(|request| match request.field("x-api-key") {
+        Some(_) => Answer::page("welcome").with("Cache-Control", "no-store, max-age=60"),
+        None => Answer::new(401).body("who are you?"),
+    });
+    for mode in BOTH {
+        let proxy = start(&backend, mode).await;
+        let path = format!("/all/{mode:?}");
+        let visitor = || get(&path).with("X-Api-Key", "s3cr3t");
+
+        for _ in 0..2 {
+            proxy.send(visitor()).await.assert(200, "welcome");
+        }
+
+        proxy.get(&path).await.assert(401, "who are you?");
+        assert_eq!(proxy.files_with("s3cr3t"), Vec::<String>::new(), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_s_session_is_not_replaced_by_that_of_a_fill() {
+    let backend = Backend::start().await;
+    backend.fallback(|request| {
+        let page = Answer::page("x").with("Vary", "*");
+        match request
+            .field("cookie")
+            .is_some_and(|cookie| cookie.contains("session="))
+        {
+            true => page,
+            false => page
+                .with("Set-Cookie", "session=new")
+                .with("Set-Cookie", "seen=1"),
+        }
+    });
+    for mode in BOTH {
+        let proxy = start(&backend, mode).await;
+        let visitor = get(&format!("/all/{mode:?}")).with("Cookie", "session=alice");
+        let response = proxy.send(visitor).await;
+        response.assert(200, "x").assert_not_stored(Reason::VaryStar);
+        assert_eq!(response.fields.all("set-cookie"), Vec::<&str>::new(), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_fill_does_not_replace_a_visitor_s_session_either() {
+    let backend = Backend::start().await;
+    let page = Answer::page("x").with("Cache-Control", "max-age=60, must-revalidate");
+    for (mode, path) in BOTH.into_iter().zip(["/all/canonical", "/all/transparent"]) {
+        backend.on(path, page.clone());
+        let proxy = start(&backend, mode).await;
+        proxy.warm(path).await;
+        proxy.clock().advance(61);
+        backend.on_fn(path, |request| {
+            let error = Answer::new(503).body("sorry");
+            match request.fields.has("cookie") {
+                true => error,
+                false => error.with("Set-Cookie", "session=new"),
+            }
+        });
+        let response = proxy.send(get(path).with("Cookie", "session=alice")).await;
+        response.assert(503, "sorry");
+        assert!(!response.fields.has("set-cookie"), "{response:?}");
+        assert_eq!(proxy.stored(), 1, "{mode:?}");
+    }
+}

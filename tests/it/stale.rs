@@ -317,7 +317,11 @@ async fn a_validation_for_which_there_is_no_room_falls_back_as_well() {
         proxy.get("/").await.assert(200, "page").assert_stale();
         let asked = backend.count("/");
         proxy.get("/").await.assert(200, "page").assert_stale();
-        assert_eq!(backend.count("/"), asked, "there is a pause after it");
+        assert_eq!(
+            backend.count("/"),
+            asked + 1,
+            "a visitor's own request begins no pause"
+        );
         assert!(!proxy.get("/strict").await.cache().hit);
         gate.open();
         slow.head().await.finish().await.assert(200, "slow");
@@ -371,4 +375,56 @@ async fn an_unsafe_method_gets_the_error_that_it_has_brought_about() {
     proxy.send(post()).await.assert(503, "sorry");
 
     assert_eq!(backend.count("/search"), 2);
+}
+
+#[tokio::test]
+async fn an_invalidation_while_a_validation_passes_leaves_no_pause() {
+    let (slow, validation) = (Gate::new(), Gate::new());
+    let backend = Backend::with("/", page("max-age=60")).await;
+    backend.on("/slow", Answer::page("slow").held(&slow));
+    let proxy = Proxy::with(&backend, |settings| settings.max_fills = 1).await;
+    proxy.warm("/").await;
+    proxy.clock().advance(61);
+    let other = proxy.client().begin(&get("/slow")).await;
+    slow.arrivals(1).await;
+    backend.on("/", error(503).held(&validation));
+    let visitor = proxy.client().begin(&get("/")).await;
+    validation.arrivals(1).await;
+
+    let own = proxy.trigger();
+    let own = own.refresh_matching(&["/"], RefreshMode::Stale);
+    own.await.expect("the invalidation");
+    backend.on("/", Answer::page("mended"));
+    validation.open();
+    let first = visitor.head().await.finish().await;
+    first.assert(200, "page").assert_stale();
+
+    let next = proxy.get("/").await;
+    next.assert(200, "mended").assert_not_stored(Reason::Busy);
+    slow.open();
+    other.head().await.finish().await.assert(200, "slow");
+}
+
+#[tokio::test]
+async fn nobody_downstream_takes_an_invalidated_page_for_a_new_one() {
+    let expires = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(60));
+    for (name, value) in [("Cache-Control", "max-age=60"), ("Expires", expires.as_str())] {
+        let backend = Backend::with("/", Answer::page("page").with(name, value)).await;
+        let proxy = Proxy::start(&backend).await;
+        proxy.warm("/").await;
+        proxy.clock().advance(20);
+        let own = proxy.trigger();
+        let own = own.refresh_matching(&["/"], RefreshMode::Stale);
+        own.await.expect("the invalidation");
+        backend.on("/", error(503));
+
+        for _ in 0..2 {
+            let response = proxy.get("/").await;
+            response.assert(200, "page").assert_stale();
+            assert!(response.age().is_some_and(|age| age >= 59), "{response:?}");
+            if name == "Expires" {
+                assert_eq!(response.field("expires"), response.field("date"), "{response:?}");
+            }
+        }
+    }
 }

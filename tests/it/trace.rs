@@ -391,3 +391,19 @@ async fn the_log_names_the_rule() {
         assert!(lines.iter().any(|line| line.contains(rule)), "{lines:?}");
     }
 }
+
+#[tokio::test]
+async fn a_cache_in_front_gives_a_trace_to_nobody_who_asks_without_the_token() {
+    let page = Answer::page("page").with("Cache-Control", "public, max-age=60");
+    let backend = Backend::with("/a", page.with("Vary", "Accept-Language")).await;
+    let proxy = listening(&backend).start().await;
+    for _ in 0..2 {
+        let traced = proxy.send(traced(get("/a"))).await;
+        let lines = traced.fields.all("vary");
+        assert_eq!(lines, ["Accept-Language", "phantom-frame-debug"], "{traced:?}");
+        let other = proxy.get("/a").await;
+        assert_eq!(other.fields.all("vary"), ["Accept-Language"], "{other:?}");
+    }
+    let (_, sidecar) = proxy.sidecar("site.test/a.");
+    assert!(!sidecar.contains("phantom-frame-debug"), "{sidecar}");
+}

@@ -145,10 +145,25 @@ fn frames(name: &HeaderName) -> bool {
     is_hop_by_hop(name) || of_body.contains(name)
 }
 
+/// What some cache in front keeps an answer by, whatever its `Cache-Control` says of whose it is.
+fn tells_caches(name: &HeaderName) -> bool {
+    // `Cache-Control`, `CDN-Cache-Control` and the targeted fields of single CDNs (RFC 9213 §2).
+    let is_targeted = name.as_str().ends_with("cache-control");
+    is_targeted || matches!(name.as_str(), "expires" | "surrogate-control" | "x-accel-expires")
+}
+
 /// Fields that no client is to get.
 pub(super) fn stripped(names: &[String]) -> Result<Vec<HeaderName>, Error> {
     const SETTING: &str = "strip_headers";
     let stripped = header_names(SETTING, names)?;
+    let said_to_caches = [header::CACHE_CONTROL, header::VARY];
+    if let Some(name) = stripped.iter().find(|name| said_to_caches.contains(name)) {
+        return Err(Error::config(
+            SETTING,
+            format!("without `{name}`, which `{SETTING}` names, caches behind this one would keep what is not for all"),
+        )
+        .with_hint("`client_cache_control` says something else of stored pages, and of those alone"));
+    }
     match stripped.iter().find(|name| frames(name)) {
         Some(name) => Err(Error::config(
             SETTING,
@@ -182,7 +197,7 @@ pub(super) fn added(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, 
                     .with_hint("let the backend set cookies, in answers that are not stored"),
             );
         }
-        if name == header::CACHE_CONTROL {
+        if tells_caches(&name) {
             return Err(wrong("would be said of answers that are somebody's, too")
                 .with_hint("set `client_cache_control`, which is said of stored pages alone"));
         }

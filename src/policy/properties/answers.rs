@@ -1,5 +1,6 @@
 //! Of answers: what may be stored, for how long, and what is made of conditions.
 
+use crate::config::rule::Audience;
 use crate::headers::CDN_CACHE_CONTROL;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::credentials::Credentials;
@@ -91,7 +92,9 @@ proptest! {
         let decided = may_store(status, &headers, &asked(now), &RULES.store);
         if let Storable::No(reason) = decided {
             for rendered in [Rendered::ForNobody, Rendered::ForClient] {
-                let _ = owner(status, &headers, reason, rendered, &headers);
+                for audience in [Audience::AsSaid, Audience::Everyone] {
+                    let _ = owner(status, &headers, reason, (rendered, audience), &headers);
+                }
             }
         }
         let kept = stored_head(status, &headers, now, &RULES.store);

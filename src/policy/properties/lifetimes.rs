@@ -131,14 +131,15 @@ proptest! {
         let control = CacheControl::of(&head.headers);
         let is_explicit = control.s_maxage.or(control.max_age).is_some()
             || (head.expires_after.is_some() && !control.is_targeted);
+        let own = rules.ttl.filter(|_| head.status.as_u16() < 400);
         match Lifetime::of(&Stated::by(&head, Some(born)), &rules) {
-            Lifetime::Explicit(_) => prop_assert!(is_explicit && rules.ttl.is_none()),
+            Lifetime::Explicit(_) => prop_assert!(is_explicit && own.is_none()),
             Lifetime::Heuristic(seconds) => {
-                prop_assert!(!is_explicit && rules.ttl.is_none());
+                prop_assert!(!is_explicit && own.is_none());
                 prop_assert!((1..=86_400).contains(&seconds) && seconds <= born / 10);
                 prop_assert_eq!(rules.default_ttl, Ttl::For(Duration::ZERO));
             }
-            Lifetime::Granted(ttl) => prop_assert_eq!(ttl, rules.ttl.unwrap_or(rules.default_ttl)),
+            Lifetime::Granted(ttl) => prop_assert_eq!(ttl, own.unwrap_or(rules.default_ttl)),
         }
     }
 

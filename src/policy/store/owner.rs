@@ -1,8 +1,9 @@
 //! Whose an answer is that is not stored.
 
 use http::StatusCode;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 
+use crate::config::rule::Audience;
 use crate::headers::cookies;
 use crate::outcome::Reason;
 use crate::policy::fill::Rendered;
@@ -30,14 +31,14 @@ pub(crate) fn owner(
     status: StatusCode,
     headers: &HeaderMap,
     reason: Reason,
-    rendered: Rendered,
+    (rendered, audience): (Rendered, Audience),
     client: &HeaderMap,
 ) -> Owner {
     if rendered == Rendered::ForClient {
         return Owner::First;
     }
     if headers.contains_key(header::SET_COOKIE) {
-        return match renews_only(headers, client) {
+        return match takes_away(headers, client, audience) {
             true => Owner::Asker,
             false => Owner::First,
         };
@@ -64,20 +65,19 @@ pub(crate) fn owner(
     }
 }
 
-/// Whether every cookie that `headers` set is one that the client has.
-fn renews_only(headers: &HeaderMap, client: &HeaderMap) -> bool {
-    headers.get_all(header::SET_COOKIE).iter().all(|line| {
+/// Whether the cookies that `headers` set are renewals, in place of the client's own: each of them is one that the
+/// client has. Pages that are everyone's are asked for with sessions, and are no links that are good once: there one
+/// such cookie is enough.
+fn takes_away(headers: &HeaderMap, client: &HeaderMap, audience: Audience) -> bool {
+    let mut lines = headers.get_all(header::SET_COOKIE).iter();
+    let is_there = |line: &HeaderValue| {
         let name = cookie_name(line.as_bytes());
         cookies(client).any(|cookie| cookie.name == name)
-    })
-}
-
-/// Whether `headers` set a cookie that the client has.
-pub(crate) fn replaces_cookie(headers: &HeaderMap, client: &HeaderMap) -> bool {
-    headers.get_all(header::SET_COOKIE).iter().any(|line| {
-        let name = cookie_name(line.as_bytes());
-        cookies(client).any(|cookie| cookie.name == name)
-    })
+    };
+    match audience {
+        Audience::AsSaid => lines.all(is_there),
+        Audience::Everyone => lines.any(is_there),
+    }
 }
 
 /// The name in a `Set-Cookie`.
@@ -89,7 +89,6 @@ pub(super) fn cookie_name(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -116,7 +115,10 @@ mod tests {
             (200, vec![], Reason::TooLarge, Owner::First),
         ] {
             let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers(&fields));
-            let owner = |rendered| owner(status, &headers, reason, rendered, &HeaderMap::new());
+            let owner = |rendered| {
+                let whose = (rendered, Audience::AsSaid);
+                owner(status, &headers, reason, whose, &HeaderMap::new())
+            };
             assert_eq!(owner(Rendered::ForNobody), expected, "{status} {fields:?}");
             assert_eq!(owner(Rendered::ForClient), Owner::First, "{status} {fields:?}");
         }
@@ -124,15 +126,17 @@ mod tests {
 
     #[test]
     fn nobody_s_renewal_of_a_cookie_does_not_replace_somebody_s() {
-        for (set, client, expected) in [
+        const RENEWED: &str = "csrftoken=new; Path=/";
+        for (set, client, expected, of_everyone) in [
+            (&[RENEWED][..], "csrftoken=old; _ga=1", Owner::Asker, Owner::Asker),
+            (&[RENEWED], "_ga=1", Owner::First, Owner::First),
+            // A link that logs in is used up; but it is nobody's page for everyone.
             (
-                &["csrftoken=new; Path=/"][..],
-                "csrftoken=old; _ga=1",
+                &[RENEWED, "sessionid=1"],
+                "csrftoken=old",
+                Owner::First,
                 Owner::Asker,
             ),
-            (&["csrftoken=new"], "_ga=1", Owner::First),
-            // A link that logs in is used up.
-            (&["csrftoken=new", "sessionid=1"], "csrftoken=old", Owner::First),
         ] {
             let mut headers = HeaderMap::new();
             for line in set {
@@ -140,9 +144,11 @@ mod tests {
             }
             let mut asked = HeaderMap::new();
             asked.insert("cookie", HeaderValue::from_static(client));
-            let (reason, rendered) = (Reason::SetCookie, Rendered::ForNobody);
-            let found = owner(StatusCode::OK, &headers, reason, rendered, &asked);
-            assert_eq!(found, expected, "{set:?} for {client}");
+            for (audience, expected) in [(Audience::AsSaid, expected), (Audience::Everyone, of_everyone)] {
+                let whose = (Rendered::ForNobody, audience);
+                let found = owner(StatusCode::OK, &headers, Reason::SetCookie, whose, &asked);
+                assert_eq!(found, expected, "{set:?} for {client}, {audience:?}");
+            }
         }
     }
 }
