@@ -13,6 +13,7 @@ mod fsops;
 pub mod fuzzing;
 mod head;
 mod headers;
+mod interim;
 mod invalidate;
 mod key;
 mod language;

@@ -30,6 +30,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("pattern", Level::Words),
     ("head", Level::Words),
     ("headers", Level::Words),
+    ("interim", Level::Words),
     ("language", Level::Words),
     ("fsops", Level::Words),
     ("throttle", Level::Words),

@@ -223,7 +223,38 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime>
     if let Ok(date) = httpdate::parse_http_date(text) {
         return Some(date);
     }
-    httpdate::parse_http_date(&usual_case(text)).ok()
+    let usual = usual_case(text);
+    httpdate::parse_http_date(&usual)
+        .ok()
+        .or_else(|| on_its_weekday(&usual))
+}
+
+/// A date that names the wrong day of the week: day, month and year are what counts, and caches have always read it
+/// so.
+fn on_its_weekday(text: &str) -> Option<SystemTime> {
+    const WEEKDAYS: [&str; 7] = [
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+    ];
+    let end = text.find(|c: char| !c.is_ascii_alphabetic())?;
+    let (named, rest) = text.split_at(end);
+    let is_short = named.len() == 3;
+    let names = || {
+        WEEKDAYS.iter().map(|name| {
+            if is_short {
+                name.get(..3).unwrap_or(name)
+            } else {
+                name
+            }
+        })
+    };
+    names().find(|name| *name == named)?;
+    names().find_map(|name| httpdate::parse_http_date(&format!("{name}{rest}")).ok())
 }
 
 /// `SUN, 06 nov 1994 08:49:37 gmt` as `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -374,8 +405,10 @@ mod tests {
             ("Wed, 18 Aug 2060 2:01:18 GMT", 0),
             ("Wed, 18 Aug 2060 02.01.18 GMT", 0),
             ("Wed, 31 Feb 2060 02:01:18 GMT", 0),
-            // No such day: 18 August 2060 is a Wednesday.
-            ("Mon, 18 Aug 2060 02:01:18 GMT", 0),
+            // 18 August 2060 is a Wednesday, and none is a Wodensday.
+            ("Mon, 18 Aug 2060 02:01:18 GMT", 2_075_908_301),
+            ("Mon Aug 18 02:01:18 2060", 2_075_908_301),
+            ("Wod, 18 Aug 2060 02:01:18 GMT", 0),
         ] {
             let fields = headers(&[("expires", expires)]);
             let found = expires_after(&fields, from_unix_seconds(NOW));

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::clock::unix_seconds;
 use crate::flight::{FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
 use crate::head::StoredHead;
+use crate::interim::Sender;
 use crate::outcome::Reason;
 use crate::policy::fill::{FillRequest, Purpose};
 use crate::policy::freshness::{Lifetime, Stated, dates_as_they_came, generated};
@@ -193,6 +194,10 @@ impl Fill {
             validate::add_conditions(&stale.rendering.head, request.headers_mut());
         }
         *request.uri_mut() = Uri::from(self.request.target.clone());
+        // Of who began it; nobody else's answer is still to begin when they come.
+        if let Some(sender) = visit.parts.extensions.get::<Sender>() {
+            request.extensions_mut().insert(sender.clone());
+        }
         request
     }
 

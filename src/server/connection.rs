@@ -28,6 +28,7 @@ use tower::ServiceExt;
 use super::ServerLimits;
 use super::streams::{Streams, Taking};
 use super::watch::{Activity, InFlight, Verdict, Watched};
+use crate::interim::Interims;
 use crate::trailers::Trailed;
 
 /// How long a connection may take to say goodbye.
@@ -88,7 +89,7 @@ impl Protocols {
         &self,
         mut request: Request<Incoming>,
         peer: SocketAddr,
-        activity: &Arc<Activity>,
+        (activity, interims): (&Arc<Activity>, &Interims),
     ) -> Result<Response<Body>, Infallible> {
         let in_flight = Arc::new(activity.begin(request.version()));
         // hyper counts an HTTP/1.1 request's fields, not those of HTTP/2.
@@ -100,6 +101,10 @@ impl Protocols {
             return Ok(plain(StatusCode::URI_TOO_LONG));
         }
         request.extensions_mut().insert(ConnectInfo(peer));
+        // RFC 9110 §15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"; hyper's HTTP/2 has no way in.
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(interims.begin());
+        }
         let is_http1 = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
         let (body, trailed) = if is_http1 {
@@ -118,6 +123,7 @@ impl Protocols {
                 plain(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
+        interims.end().await;
         // What hyper took for trailers may have been the next request.
         let is_trailed = trailed.is_some_and(|trailed| trailed.load(Ordering::Relaxed));
         if is_trailed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -144,10 +150,12 @@ pub(super) async fn serve(
     mut draining: Receiver<bool>,
 ) {
     let service = {
-        let (protocols, activity) = (Arc::clone(protocols), Arc::clone(activity));
+        let (protocols, activity, interims) =
+            (Arc::clone(protocols), Arc::clone(activity), stream.interims());
         service_fn(move |request| {
             let (protocols, activity) = (Arc::clone(&protocols), Arc::clone(&activity));
-            async move { protocols.answer(request, peer, &activity).await }
+            let interims = interims.clone();
+            async move { protocols.answer(request, peer, (&activity, &interims)).await }
         })
     };
     let mut connection = pin!(

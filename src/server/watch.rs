@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::ServerLimits;
+use crate::interim::Interims;
 
 /// Sent by hand, because hyper says nothing when a head does not come.
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -180,6 +181,7 @@ impl Drop for InFlight {
 /// A client's socket, with the slot it takes: both last as long as the connection, upgraded or not.
 pub(super) struct Watched {
     stream: TcpStream,
+    interims: Interims,
     activity: Arc<Activity>,
     _slot: OwnedSemaphorePermit,
 }
@@ -188,9 +190,15 @@ impl Watched {
     pub(super) fn new(stream: TcpStream, slot: OwnedSemaphorePermit, activity: Arc<Activity>) -> Self {
         Self {
             stream,
+            interims: Interims::default(),
             activity,
             _slot: slot,
         }
+    }
+
+    /// What goes out before the answers of the backend.
+    pub(super) fn interims(&self) -> Interims {
+        self.interims.clone()
     }
 
     fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
@@ -233,7 +241,18 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        let waker = cx.waker().clone();
+        let (stream, activity) = (&mut this.stream, &this.activity);
+        let written = this.interims.write_with(&waker, |bytes| {
+            let polled = Pin::new(&mut *stream).poll_write(cx, bytes);
+            activity.note_write(&polled);
+            polled
+        });
+        match written {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.stream).poll_flush(cx),
+            other => other,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,6 +22,7 @@ use super::framing::settle;
 use super::target::Base;
 use super::{BoxError, UpstreamError, UpstreamOptions, Waits};
 use crate::error::Error;
+use crate::interim::Sender;
 use crate::trailers::Trailed;
 
 /// Node closes idle connections after five seconds; a request must not meet the close half-way.
@@ -125,6 +126,11 @@ impl HttpBackend {
         let url = self.base.describe(&head.uri);
         let (upload, progress) = Upload::new(body, self.waits.body);
         let mut request = Request::from_parts(head, upload);
+        if let Some(sender) = request.extensions_mut().remove::<Sender>() {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                sender.send(interim.status(), interim.headers());
+            });
+        }
         let connection = capture_connection(&mut request);
         let answer = client.request(request);
         match progress.answer(self.waits.response, answer).await {

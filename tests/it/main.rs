@@ -22,6 +22,7 @@ mod freshness;
 mod hit;
 mod hostile;
 mod identity;
+mod interim;
 mod invalidate;
 mod key;
 mod kinds;
