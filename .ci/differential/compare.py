@@ -2,7 +2,7 @@
 
   python3 compare.py --binary PATH [--seed N] [--cases N] [--side-by-side N] [--only NUMBER] [--work DIR]
 
-Prints the seed, how often each known difference (known.py) was met, and each unknown one with the smallest case that
+Prints the seed, how often each known difference (known_*.py) was met, and each unknown one with the smallest case that
 still shows it. Exit 0: none is unknown; 1: some are; 2: it could not run. Python 3.11 and its standard library.
 """
 
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import cases
 import known
+import known_reuse  # noqa: F401 (these fill the list of what is known, and the first that fits counts)
+import known_answers  # noqa: F401, I001
 import proxies
 import wire
 from played import Asked, Difference, Played, step_of
