@@ -92,6 +92,8 @@ const PER_TRANSFER = ['date', 'connection', 'keep-alive', 'transfer-encoding', '
 const OF_ITS_CACHE = ['x-nextjs-cache', 'x-nextjs-prerender'];
 // A cache may add these where the site has none; where it has, they must be the site's.
 const MAY_ADD = ['etag', 'accept-ranges', 'content-length'];
+// What ours says of a stored page of which the site says nothing.
+const ASK_EACH_TIME = 'public, max-age=0, must-revalidate';
 // A 304 repeats these and need repeat no others (RFC 9110, 15.4.5): the client has them. Next repeats some of its own.
 const IN_304 = ['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary'];
 
@@ -110,7 +112,7 @@ function difference(bare, ours, { normalise = (bytes) => bytes } = {}) {
   for (const name of new Set([...bare.fields.keys(), ...ours.fields.keys()])) {
     if ([...PER_TRANSFER, ...OF_ITS_CACHE, 'vary', 'content-encoding'].includes(name)) continue;
     const [theirs, mine] = [bare.fields.get(name), ours.fields.get(name)];
-    if (!theirs && MAY_ADD.includes(name)) continue;
+    if (!theirs && (MAY_ADD.includes(name) || (name === 'cache-control' && mine.join() === ASK_EACH_TIME))) continue;
     if (!mine && ours.status === 304 && !IN_304.includes(name)) continue;
     // A hint (RFC 9110, 14.3), of which the answer that is still being stored says nothing; hits must.
     if (!mine && name === 'accept-ranges' && !isHit(ours)) continue;
