@@ -376,6 +376,16 @@ fn wildcard(pattern: &str, text: &str) -> bool {
     crate::pattern::Glob::new(pattern).is_match(text)
 }
 
+/// Fields as tests write them, in their order.
+#[cfg(test)]
+pub(crate) fn header_map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

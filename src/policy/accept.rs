@@ -54,15 +54,7 @@ fn admits(headers: &HeaderMap, is_wanted: impl Fn(&str) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::headers::header_map;
 
     #[test]
     fn pages_are_for_those_who_accept_one() {
@@ -76,7 +68,7 @@ mod tests {
             ("text/html; Q=0.0", false),
         ] {
             assert_eq!(
-                accepts_page(&headers(&[("accept", accept)])),
+                accepts_page(&header_map(&[("accept", accept)])),
                 expected,
                 "{accept}"
             );
@@ -104,7 +96,7 @@ mod tests {
                 Class::Other,
             ),
         ] {
-            assert_eq!(class(&headers(&fields)), expected, "{fields:?}");
+            assert_eq!(class(&header_map(&fields)), expected, "{fields:?}");
         }
     }
 }

@@ -151,17 +151,11 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue, StatusCode};
+    use crate::headers::header_map;
+    use http::StatusCode;
 
     fn wishes(fields: &[(&'static str, &'static str)]) -> Wishes {
-        Wishes::of(&headers(fields), ClientDirectives::Obeyed)
-    }
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        fields.iter().map(field).collect()
+        Wishes::of(&header_map(fields), ClientDirectives::Obeyed)
     }
 
     #[test]
@@ -241,13 +235,13 @@ mod tests {
     #[test]
     fn who_is_not_believed_may_only_spare_the_backend() {
         let line = "no-cache, no-store, max-age=0, min-fresh=9, max-stale, only-if-cached";
-        let wishes = Wishes::of(&headers(&[("cache-control", line)]), ClientDirectives::Ignored);
+        let wishes = Wishes::of(&header_map(&[("cache-control", line)]), ClientDirectives::Ignored);
         let expected = Wishes {
             only_if_cached: true,
             ..Wishes::default()
         };
         assert_eq!(wishes, expected);
-        let pragma = headers(&[("pragma", "no-cache")]);
+        let pragma = header_map(&[("pragma", "no-cache")]);
         assert_eq!(Wishes::of(&pragma, ClientDirectives::Ignored), Wishes::default());
     }
 
@@ -263,7 +257,7 @@ mod tests {
     fn chosen(wish: &'static str, stored: &'static str, reuse: Reuse, generated: Generated) -> &'static str {
         let head = StoredHead {
             status: StatusCode::OK,
-            headers: headers(&[("cache-control", stored)]),
+            headers: header_map(&[("cache-control", stored)]),
             expires_after: None,
         };
         let rules = crate::config::Ttl::Forever.into();

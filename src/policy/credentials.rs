@@ -71,14 +71,7 @@ pub(crate) fn is_shared_despite_credentials(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::headers::header_map;
 
     #[test]
     fn an_answer_is_for_all_if_it_says_so() {
@@ -98,7 +91,7 @@ mod tests {
             (&[("cache-control", "public"), ("vary", "Accept")], true),
         ] {
             assert_eq!(
-                is_shared_despite_credentials(&headers(fields)),
+                is_shared_despite_credentials(&header_map(fields)),
                 expected,
                 "{fields:?}"
             );
@@ -107,14 +100,14 @@ mod tests {
 
     #[test]
     fn what_is_set_aside_is_printed_nowhere_and_comes_back_whole() {
-        let mut fields = headers(&[
+        let mut fields = header_map(&[
             ("authorization", "Basic c2VjcmV0"),
             ("x-a", "1"),
             ("authorization", "Bearer c2VjcmV0"),
         ]);
         let before = fields.clone();
         let credentials = Credentials::set_aside(&mut fields, &[header::AUTHORIZATION]);
-        assert_eq!(fields, headers(&[("x-a", "1")]));
+        assert_eq!(fields, header_map(&[("x-a", "1")]));
         credentials.put_back(&mut fields);
         assert_eq!(fields, before);
         assert!(!format!("{credentials:?} {fields:?}").contains("c2VjcmV0"));
@@ -124,7 +117,7 @@ mod tests {
     fn lines_are_told_apart_in_the_hash() {
         let hash = |fields: &[(&'static str, &'static str)]| {
             let mut hasher = blake3::Hasher::new();
-            Credentials::set_aside(&mut headers(fields), &[header::AUTHORIZATION]).hash_into(&mut hasher);
+            Credentials::set_aside(&mut header_map(fields), &[header::AUTHORIZATION]).hash_into(&mut hasher);
             hasher.finalize()
         };
         let name = "authorization";

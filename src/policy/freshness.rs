@@ -276,17 +276,10 @@ fn usual_case(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::clock::from_unix_seconds;
-    use http::{HeaderValue, StatusCode};
+    use crate::headers::header_map;
+    use http::StatusCode;
 
     const NOW: u64 = 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn stated(headers: &HeaderMap) -> Stated<'_> {
         Stated {
@@ -298,7 +291,7 @@ mod tests {
     }
 
     fn lifetime(fields: &[(&'static str, &'static str)]) -> Lifetime {
-        Lifetime::of(&stated(&headers(fields)), &Ttl::Forever.into())
+        Lifetime::of(&stated(&header_map(fields)), &Ttl::Forever.into())
     }
 
     const NOTHING: Ttl = Ttl::For(Duration::ZERO);
@@ -368,7 +361,7 @@ mod tests {
             vec![("expires", "0")],
             vec![("last-modified", "Sun, 06 Nov 1994 00:00:00 GMT")],
         ] {
-            let headers = headers(&fields);
+            let headers = header_map(&fields);
             let lifetime = Lifetime::of(&stated(&headers), &rules);
             assert_eq!(lifetime, Lifetime::Granted(minute), "{fields:?}");
         }
@@ -410,7 +403,7 @@ mod tests {
             ("Mon Aug 18 02:01:18 2060", 2_075_908_301),
             ("Wod, 18 Aug 2060 02:01:18 GMT", 0),
         ] {
-            let fields = headers(&[("expires", expires)]);
+            let fields = header_map(&[("expires", expires)]);
             let found = expires_after(&fields, from_unix_seconds(NOW));
             assert_eq!(found, Some(expected), "{expires}");
         }
@@ -421,7 +414,7 @@ mod tests {
     fn what_has_not_changed_for_long_is_fresh_for_a_tenth_of_that_where_nobody_says_otherwise() {
         let day_before = ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT");
         let heuristic = |status: u16, fields: &[(&'static str, &'static str)], default_ttl: Ttl| {
-            let headers = headers(fields);
+            let headers = header_map(fields);
             let stated = Stated {
                 status: StatusCode::from_u16(status).unwrap(),
                 ..stated(&headers)
@@ -465,7 +458,7 @@ mod tests {
             assert_eq!(heuristic(200, &[day_before], granted), None, "{granted:?}");
         }
         // A file's time that another program set says nothing of when it was.
-        let page = headers(&[day_before]);
+        let page = header_map(&[day_before]);
         let unknown = Stated {
             generated: None,
             ..stated(&page)
@@ -501,7 +494,7 @@ mod tests {
                 NOW - 40,
             ),
         ] {
-            let headers = headers(&fields);
+            let headers = header_map(&fields);
             for lifetime in [Lifetime::Explicit(60), Lifetime::Heuristic(60)] {
                 let born = generated(&headers, lifetime, now, now);
                 assert_eq!(born, expected, "{fields:?}");
@@ -512,14 +505,14 @@ mod tests {
             );
         }
         let asked = from_unix_seconds(NOW - 3);
-        let headers = headers(&[("age", "10")]);
+        let headers = header_map(&[("age", "10")]);
         assert_eq!(generated(&headers, Lifetime::Explicit(60), asked, now), NOW - 13);
     }
 
     #[test]
     fn dates_are_passed_on_as_they_came() {
         let now = from_unix_seconds(NOW);
-        let came = headers(&[
+        let came = header_map(&[
             ("date", "whenever"),
             ("expires", "0"),
             ("expires", "-1"),
@@ -531,6 +524,6 @@ mod tests {
         expected.remove("etag");
         assert_eq!(dates, expected);
         let none = dates_as_they_came(&HeaderMap::new(), now);
-        assert_eq!(none, headers(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]));
+        assert_eq!(none, header_map(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]));
     }
 }

@@ -83,14 +83,7 @@ pub(crate) fn unsaid_cache_control(stated: &Stated<'_>, rules: &LifetimeRules) -
 mod tests {
     use super::*;
     use crate::config::Ttl;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::headers::header_map;
 
     fn shown(headers: &HeaderMap) -> Vec<(&str, &str)> {
         let mut fields: Vec<_> = headers
@@ -151,7 +144,7 @@ mod tests {
                 ],
             ),
         ] {
-            let mut headers = headers(&came);
+            let mut headers = header_map(&came);
             rules.shape(StatusCode::OK, &mut headers, source);
             assert_eq!(shown(&headers), expected, "{source:?}");
         }
@@ -166,7 +159,7 @@ mod tests {
             (vec![("cache-control", "public")], None, false),
             (vec![], Some(60), false),
         ] {
-            let headers = headers(&fields);
+            let headers = header_map(&fields);
             let stated = Stated {
                 status: StatusCode::OK,
                 headers: &headers,

@@ -347,6 +347,7 @@ fn accepts(coding: &str, client: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use crate::config::{FillMode, Ttl};
+    use crate::headers::header_map;
     use http::HeaderValue;
     use std::time::Duration;
 
@@ -364,14 +365,6 @@ mod tests {
             },
             max_body: 1000,
         }
-    }
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
     }
 
     fn decide(status: u16, fields: &[(&'static str, &'static str)]) -> Storable {
@@ -396,7 +389,7 @@ mod tests {
         };
         may_store(
             StatusCode::from_u16(status).unwrap(),
-            &headers(fields),
+            &header_map(fields),
             &asked,
             rules,
         )
@@ -606,7 +599,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_credentials_is_stored_if_it_says_that_it_is_for_all() {
-        let mut request = headers(&[("authorization", "Basic x")]);
+        let mut request = header_map(&[("authorization", "Basic x")]);
         let credentials = Credentials::set_aside(&mut request, &[header::AUTHORIZATION]);
         let decide = |control: &'static str| {
             let asked = Asked {
@@ -619,7 +612,7 @@ mod tests {
                 credentials: &credentials,
                 now: SystemTime::UNIX_EPOCH,
             };
-            let said = headers(&[("cache-control", control), ("etag", "\"1\"")]);
+            let said = header_map(&[("cache-control", control), ("etag", "\"1\"")]);
             let merged = StoredHead {
                 status: StatusCode::OK,
                 headers: said.clone(),
@@ -674,7 +667,7 @@ mod tests {
             header::CONTENT_ENCODING,
             HeaderValue::from_bytes(b"\xff").unwrap(),
         );
-        assert!(!accepts_coding(&head, &headers(&[("accept-encoding", "*")])));
+        assert!(!accepts_coding(&head, &header_map(&[("accept-encoding", "*")])));
     }
 
     #[test]
@@ -718,7 +711,7 @@ mod tests {
             credentials: &Credentials::NONE,
             now: SystemTime::UNIX_EPOCH,
         };
-        let vary = headers(&[("vary", "RSC")]);
+        let vary = header_map(&[("vary", "RSC")]);
         let expected = ["next-url", "rsc"].map(HeaderName::from_static).to_vec();
         assert_eq!(
             may_store(StatusCode::OK, &vary, &asked, &rules()),
@@ -730,7 +723,7 @@ mod tests {
     fn only_what_belongs_to_the_page_is_kept() {
         let head = stored_head(
             StatusCode::OK,
-            &headers(&[
+            &header_map(&[
                 ("connection", "x-hop"),
                 ("x-hop", "1"),
                 ("x-request-id", "7"),
@@ -745,6 +738,6 @@ mod tests {
             &rules(),
         );
         assert_eq!(head.expires_after, Some(60));
-        assert_eq!(head.headers, headers(&[("link", "a"), ("link", "b")]));
+        assert_eq!(head.headers, header_map(&[("link", "a"), ("link", "b")]));
     }
 }

@@ -76,22 +76,15 @@ pub(crate) fn select(names: &[HeaderName], headers: &HeaderMap, languages: &Lang
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::header_map;
     use http::HeaderValue;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn vary(fields: &[(&'static str, &'static str)], mode: FillMode) -> Vary {
         let rules = VaryRules {
             ignored: vec![header::USER_AGENT],
             mode,
         };
-        Vary::of(&headers(fields), &rules)
+        Vary::of(&header_map(fields), &rules)
     }
 
     #[test]
@@ -111,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_text_may_hide_a_star() {
-        let mut said = headers(&[("vary", "accept")]);
+        let mut said = header_map(&[("vary", "accept")]);
         let rules = VaryRules {
             ignored: Vec::new(),
             mode: FillMode::Transparent,
@@ -127,7 +120,7 @@ mod tests {
         let languages = Languages::default();
         let of = |lines: &[&'static str]| {
             let fields: Vec<_> = lines.iter().map(|line| ("foo", *line)).collect();
-            select(&name, &headers(&fields), &languages)
+            select(&name, &header_map(&fields), &languages)
         };
         for lines in [&["1, 2"][..], &[" 1 ,\t2 "], &["1", "2"], &[" 1", "2 "]] {
             assert_eq!(of(lines), of(&["1,2"]), "{lines:?}");
@@ -158,7 +151,7 @@ mod tests {
         let names = [header::ACCEPT_LANGUAGE];
         let languages = Languages::default();
         let absent = select(&names, &HeaderMap::new(), &languages);
-        let empty = select(&names, &headers(&[("accept-language", "")]), &languages);
+        let empty = select(&names, &header_map(&[("accept-language", "")]), &languages);
         assert_ne!(absent, empty);
         assert_eq!(absent.id(), None);
         assert!(empty.id().is_some());

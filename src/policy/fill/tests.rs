@@ -1,6 +1,9 @@
 //! Tables of what a fill sends, by mode and by what is configured.
 
+mod transparent;
+
 use super::*;
+use crate::headers::header_map;
 use crate::key::{HostInKey, QueryOrder};
 use crate::policy::forward::Trust;
 use std::sync::Arc;
@@ -50,10 +53,7 @@ impl Default for Asked<'_> {
 
 impl Asked<'_> {
     fn fill(&self, key_rules: &KeyRules) -> FillRequest {
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+        let headers = header_map(self.fields);
         let source = KeySource {
             method: "GET",
             path: "/",
@@ -267,61 +267,6 @@ fn a_missing_page_is_asked_for_again_as_scripts_ask() {
 }
 
 #[test]
-fn a_transparent_fill_is_what_a_pass_sends_without_identity_and_conditions() {
-    let asked = Asked {
-        fields: VISITOR,
-        mode: FillMode::Transparent,
-        ..Asked::default()
-    };
-    let mut rules = key_rules();
-    rules.cookies = vec!["_ga".into()];
-    let sent = asked.fill(&rules);
-    for (name, expected) in [
-        ("host", Some("example.com")),
-        ("cookie", Some("_ga=2")),
-        ("authorization", None),
-        ("accept-language", Some("de")),
-        ("x-forwarded-for", Some("192.0.2.7")),
-        ("x-forwarded-host", Some("example.com")),
-        ("x-anything", Some("1")),
-        ("range", None),
-        ("if-none-match", None),
-        ("if-match", None),
-        ("te", None),
-        ("x-hop", None),
-        ("accept-encoding", Some("identity")),
-        ("user-agent", Some("curl")),
-        ("accept", Some("application/json")),
-        ("via", Some("1.1 pf")),
-    ] {
-        let found = sent.headers.get(name).map(|value| value.to_str().unwrap());
-        assert_eq!(found, expected, "{name}");
-    }
-    assert_eq!(sent.class, Class::Other);
-    assert_eq!(sent.rendered, Rendered::ForNobody);
-}
-
-#[test]
-fn a_transparent_fill_is_selected_by_what_vary_names_alone() {
-    let ask = |fields: &[(&'static str, &'static str)], learned: &[HeaderName]| {
-        let asked = Asked {
-            fields,
-            learned,
-            mode: FillMode::Transparent,
-            ..Asked::default()
-        };
-        asked.fill(&key_rules())
-    };
-    let plain = ask(&[("rsc", "1"), ("x-anything", "1")], &[]);
-    // What the client sends tells no fills apart before an answer has named it.
-    let learned: HeaderName = "x-anything".parse().unwrap();
-    let named = ask(&[("x-anything", "1")], std::slice::from_ref(&learned));
-    assert_ne!(named.sent, ask(&[], &[learned]).sent);
-    assert!(plain.unkeyed.is_empty() && named.unkeyed.is_empty());
-    assert_eq!(plain.rendered, Rendered::ForClient);
-}
-
-#[test]
 fn a_target_that_is_none_is_refused() {
     assert_eq!(target("/a", "b").unwrap().as_str(), "/a?b");
     assert_eq!(target("//a", "").unwrap().as_str(), "//a");
@@ -332,26 +277,6 @@ fn a_target_that_is_none_is_refused() {
             "{path}?{query}"
         );
     }
-}
-
-#[test]
-fn a_transparent_fill_sends_what_is_compared() {
-    let learned = ["x-theme".parse().unwrap()];
-    let asked = Asked {
-        fields: &[
-            ("accept-language", "en;x=\"<script>\", DE;q=0.5"),
-            ("x-theme", "a"),
-            ("x-theme", "b"),
-        ],
-        learned: &learned,
-        mode: FillMode::Transparent,
-        ..Asked::default()
-    };
-    let sent = asked.fill(&key_rules());
-    assert_eq!(sent.headers["accept-language"], "en,de");
-    let lines: Vec<_> = sent.headers.get_all("x-theme").iter().collect();
-    assert_eq!(lines, ["a,b"]);
-    assert!(sent.unkeyed.is_empty());
 }
 
 #[test]
@@ -381,21 +306,4 @@ fn a_field_is_new_to_a_key_unless_every_fill_may_have_carried_it() {
     assert_eq!(is_new(&transparent.fill(&key_rules)), [false; 4]);
     key_rules.custom = Some(Arc::new(|info| info.path.to_owned()));
     assert_eq!(is_new(&fill(fields, &learned, &key_rules)), [false; 4]);
-}
-
-#[test]
-fn credentials_go_out_if_they_are_to_and_select_nothing() {
-    let asked = Asked {
-        mode: FillMode::Transparent,
-        ..Asked::default()
-    };
-    let without = asked.fill(&key_rules());
-    let mut headers = HeaderMap::new();
-    headers.insert("authorization", HeaderValue::from_static("Basic c2VjcmV0"));
-    let fill = without
-        .clone()
-        .with_credentials(&Credentials::set_aside(&mut headers, &[header::AUTHORIZATION]));
-    assert_eq!(fill.headers["authorization"], "Basic c2VjcmV0");
-    assert_eq!((&fill.sent, &fill.unkeyed), (&without.sent, &without.unkeyed));
-    assert!(!format!("{fill:?}").contains("c2VjcmV0"), "{fill:?}");
 }

@@ -89,14 +89,7 @@ pub(super) fn cookie_name(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use crate::headers::header_map;
 
     #[test]
     fn an_answer_that_may_be_for_somebody_is_not_handed_to_anybody() {
@@ -114,7 +107,7 @@ mod tests {
             (404, vec![], Reason::Status, Owner::First),
             (200, vec![], Reason::TooLarge, Owner::First),
         ] {
-            let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers(&fields));
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), header_map(&fields));
             let owner = |rendered| {
                 let whose = (rendered, Audience::AsSaid);
                 owner(status, &headers, reason, whose, &HeaderMap::new())
