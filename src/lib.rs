@@ -1,6 +1,7 @@
 //! A prerender server: a reverse proxy whose cache is a directory of files.
 
 mod clock;
+mod coding;
 pub mod config;
 pub mod control;
 #[cfg(feature = "demo")]

@@ -26,6 +26,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("error", Level::Words),
     ("outcome", Level::Words),
     ("clock", Level::Words),
+    ("coding", Level::Words),
     ("key", Level::Words),
     ("pattern", Level::Words),
     ("head", Level::Words),

@@ -159,7 +159,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 69] = [
+static KEYS: [Key; 72] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -199,6 +199,9 @@ static KEYS: [Key; 69] = [
     key(WHAT, "ignore_set_cookies", Field::List(|s| &mut s.proxy.ignore_set_cookies), "Cookies whose Set-Cookie is cut from a page instead of preventing it"),
     key(WHAT, "set_cookie", Field::SetCookie(|s| &mut s.proxy.set_cookie), "What becomes of a page that sets a cookie: it is not stored, or stored without it")
         .per_path(),
+    key(TOLD, "compress", Field::List(|s| &mut s.proxy.compress), "The codings in which stored pages are kept ready, best first: br, zstd, gzip; none is off")
+        .per_path(),
+    key(TOLD, "compress_min_size", Field::Size(|s| &mut s.proxy.compress_min_size), "The smallest body that is compressed"),
     key(TOLD, "strip_headers", Field::List(|s| &mut s.proxy.strip_headers), "Response fields that no client gets")
         .per_path(),
     key(TOLD, "add_headers", Field::List(|s| &mut s.proxy.add_headers), "Response fields that every client gets, as \"Name: value\"")
@@ -244,6 +247,8 @@ static KEYS: [Key; 69] = [
         .per_path(),
     key(WHO, "bypass_headers", Field::List(|s| &mut s.proxy.bypass_headers), "Request fields that say who asks, beside the built-in ones"),
     key(WHO, "bypass_query", Field::List(|s| &mut s.proxy.bypass_query), "Query parameters that open something, beside the built-in ones"),
+    key(LIMIT, "memory_limit", Field::Size(|s| &mut s.proxy.memory_limit), "How many bytes of bodies are held in memory in front of the files; 0 holds none")
+        .flag_named("memory-limit"),
     key(LIMIT, "disk_limit", Field::Size(|s| &mut s.proxy.disk_limit), "How much disk the snapshots may take; 0 is no limit")
         .flag_named("disk-limit"),
     key(LIMIT, "max_snapshots", Field::Count(|s| &mut s.proxy.max_snapshots), "How many pages may be stored; 0 is no limit")

@@ -187,6 +187,14 @@ pub struct Settings {
     /// `Phantom-Frame-Trace`. Default unset: off.
     pub debug_token: Option<Secret>,
 
+    /// The codings in which stored pages are kept ready, best first: `br`, `zstd`, `gzip`. Made in the background,
+    /// of types that compress; an empty list turns it off. Default all three.
+    pub compress: Vec<String>,
+    /// The smallest body that is compressed, in bytes. Default 1 KiB.
+    pub compress_min_size: u64,
+
+    /// How many bytes of bodies are held in memory, in front of the files. Default 64 MiB; 0 holds none.
+    pub memory_limit: u64,
     /// How much disk the snapshots may take, in bytes, counted as `du` counts (bodies, sidecars and
     /// folders, in blocks of 4 KiB); those that are asked for least go first. Bodies that are being fetched
     /// count as well: together they take at most an eighth of it, or `max_body` where that is more; one
@@ -268,6 +276,9 @@ impl Default for Settings {
             client_cache_control: None,
             trust_client_cache_control: false,
             debug_token: None,
+            compress: ["br", "zstd", "gzip"].map(str::to_owned).to_vec(),
+            compress_min_size: 1 << 10,
+            memory_limit: 64 << 20,
             disk_limit: 10 << 30,
             max_snapshots: 1_000_000,
             max_hosts: 100,

@@ -13,7 +13,7 @@ type Change = Arc<dyn Fn(&mut Settings) + Send + Sync>;
 /// Of the settings only those count that are about a page: `default_ttl`, `ttl`, `not_found_ttl`, `set_cookie`,
 /// `stale_while_revalidate`, `stale_if_error`, `refresh_ahead`, `ignore_query`, `keep_query`, `sort_query`,
 /// `key_headers`, `key_cookies`, `bypass_cookies`, `max_variants`, `max_body`, `min_uses`, `strip_headers`,
-/// `add_headers`, `client_cache_control`.
+/// `add_headers`, `client_cache_control`, `compress`.
 #[derive(Clone)]
 pub struct PathRule {
     pub(crate) patterns: Vec<String>,

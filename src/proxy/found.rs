@@ -45,7 +45,7 @@ impl Engine {
             Outcome::Stale => Times::of_stale(generated, now, &snapshot.rendering.head),
             _ => Times::of(generated, now),
         };
-        match self.serve(visit, &snapshot, times).await {
+        match self.serve(store, visit, &snapshot, times).await {
             Ok(response) => {
                 // Only once the file is open: what comes in may replace it, or take it out.
                 if let Some(cause) = renewal {

@@ -96,6 +96,7 @@ impl Proxy {
             backend: upstream.identity(),
             durability: settings.durability,
             bounds: check::bounds(settings, &rules),
+            memory_bytes: settings.memory_limit,
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
         })?;

@@ -115,7 +115,8 @@ impl Engine {
         }
         let head = &stale.snapshot.rendering.head;
         let times = Times::of_stale(stale.generated, self.clock.unix_seconds(), head);
-        let response = self.serve(visit, &stale.snapshot, times).await.ok()?;
+        let store = self.store.as_deref()?;
+        let response = self.serve(store, visit, &stale.snapshot, times).await.ok()?;
         Some(Round::Answer(response, Verdict::stale(&standing, reason)))
     }
 

@@ -322,11 +322,13 @@ impl Engine {
 
     pub(super) async fn serve(
         &self,
+        store: &Store,
         visit: &Visit,
         snapshot: &Snapshot,
         times: Times,
     ) -> Result<Response<Body>, serve::Changed> {
-        let mut response = serve::answer(snapshot, &visit.parts.method, &visit.parts.headers, times).await?;
+        let mut response =
+            serve::answer(store, snapshot, &visit.parts.method, &visit.parts.headers, times).await?;
         let stated = Stated::by(&snapshot.rendering.head, Some(times.generated()));
         if let Some(value) = unsaid_cache_control(&stated, &visit.rules.store.lifetimes) {
             response.headers_mut().insert(header::CACHE_CONTROL, value);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use crate::coding::Codings;
 use crate::head::{Generated, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
@@ -66,6 +67,7 @@ impl Store {
             generated,
             sidecar: snapshot.sidecar,
             blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
+            coded: Codings::default(),
             is_rendering: true,
         };
         if standing.is_none() {

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use crate::fsops::{FileId, Fs};
 use crate::head::{Rendering, VariantKey};
+
+use super::hot::Piece;
 
 /// A stored response, checked.
 pub(crate) struct Snapshot {
@@ -15,13 +18,10 @@ pub(crate) struct Snapshot {
     pub(crate) own: Box<str>,
     pub(crate) variant: VariantKey,
     pub(crate) rendering: Rendering,
-    pub(crate) body: Option<BodyFile>,
+    pub(crate) body: Option<Arc<BodyFile>>,
     /// The response's own, or one from the seal.
     pub(crate) etag: Option<HeaderValue>,
     pub(super) sidecar: FileId,
-    /// What the file service calls the checked state of the body file, once it has been seen to.
-    file_tag: OnceLock<HeaderValue>,
-    fs: Fs,
 }
 
 impl Snapshot {
@@ -31,7 +31,6 @@ impl Snapshot {
         rendering: Rendering,
         body: Option<BodyFile>,
         sidecar: FileId,
-        fs: Fs,
     ) -> Self {
         let etag = rendering.head.headers.get(header::ETAG).cloned();
         Self {
@@ -39,38 +38,9 @@ impl Snapshot {
             own,
             variant,
             rendering,
-            body,
+            body: body.map(Arc::new),
             sidecar,
-            file_tag: OnceLock::new(),
-            fs,
         }
-    }
-
-    /// Whether the body file is as it was when its seal was checked. Asked before the file service opens
-    /// it, which would wait for ever for the other end of a pipe.
-    pub(crate) async fn is_unchanged(&self) -> bool {
-        let Some(body) = self.body.clone() else {
-            return true;
-        };
-        let fs = self.fs.clone();
-        let state =
-            tokio::task::spawn_blocking(move || fs.stat(&body.path).is_ok_and(|id| id == body.id)).await;
-        state.unwrap_or(false)
-    }
-
-    /// Whether `tag`, the file service's own name for the state of the file that it opened (from length
-    /// and time), is that of the file whose seal was checked. Its form is its own affair: it is learnt
-    /// from the first file that is still in the checked state.
-    pub(crate) async fn is_of_checked_file(&self, tag: &HeaderValue) -> bool {
-        if let Some(known) = self.file_tag.get() {
-            return known == tag;
-        }
-        let is_same = self.is_unchanged().await;
-        if is_same {
-            // Another request may have learnt it first.
-            let _ = self.file_tag.set(tag.clone());
-        }
-        is_same
     }
 }
 
@@ -82,11 +52,60 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// The body file, in the state in which its seal was found right.
-#[derive(Debug, Clone)]
+/// A body file, in the state in which its bytes were found right.
 pub(crate) struct BodyFile {
     pub(crate) path: PathBuf,
     pub(crate) id: FileId,
+    /// What it holds.
+    pub(crate) piece: Piece,
+    /// What the file service calls this state of the file, once it has been seen to.
+    tag: OnceLock<HeaderValue>,
+    fs: Fs,
+}
+
+impl BodyFile {
+    pub(super) fn new(path: PathBuf, id: FileId, piece: Piece, fs: Fs) -> Self {
+        Self {
+            path,
+            id,
+            piece,
+            tag: OnceLock::new(),
+            fs,
+        }
+    }
+
+    /// Whether the file is as it was when it was checked. Asked before the file service opens
+    /// it, which would wait for ever for the other end of a pipe.
+    pub(crate) async fn is_unchanged(self: &Arc<Self>) -> bool {
+        let body = Arc::clone(self);
+        let look = move || body.fs.stat(&body.path).is_ok_and(|id| id == body.id);
+        tokio::task::spawn_blocking(look).await.unwrap_or(false)
+    }
+
+    /// Whether `tag`, the file service's own name for the state of the file that it opened (from length
+    /// and time), is that of the file that was checked. Its form is its own affair: it is learnt
+    /// from the first file that is still in the checked state.
+    pub(crate) async fn is_of_checked_file(self: &Arc<Self>, tag: &HeaderValue) -> bool {
+        if let Some(known) = self.tag.get() {
+            return known == tag;
+        }
+        let is_same = self.is_unchanged().await;
+        if is_same {
+            // Another request may have learnt it first.
+            let _ = self.tag.set(tag.clone());
+        }
+        is_same
+    }
+
+    /// All of it, opened, compared and read in one job; nothing if it is another file by now.
+    pub(crate) async fn read(self: &Arc<Self>) -> Option<Bytes> {
+        let body = Arc::clone(self);
+        let read = move || {
+            let (bytes, id) = body.fs.read_small(&body.path, body.id.size()).ok()?;
+            (id == body.id && bytes.len() as u64 == id.size()).then(|| Bytes::from(bytes))
+        };
+        tokio::task::spawn_blocking(read).await.ok().flatten()
+    }
 }
 
 /// Where the response has no entity tag, the seal makes one, on which every node and checkout agrees.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderName;
 
+use crate::coding::Codings;
 use crate::fsops::FileId;
 use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
@@ -51,6 +52,8 @@ pub(crate) struct VariantEntry {
     pub(crate) sidecar: FileId,
     /// What body and sidecar take on disk, in blocks of 4 KiB.
     pub(crate) blocks: u32,
+    /// The codings in which its body is ready (`derived`).
+    pub(crate) coded: Codings,
     /// False for the placeholder that only lists the names.
     pub(crate) is_rendering: bool,
 }
@@ -365,6 +368,7 @@ mod tests {
             generated: Generated::At(7),
             sidecar,
             blocks,
+            coded: Codings::default(),
             is_rendering,
         })
     }

@@ -17,6 +17,7 @@ mod folders;
 mod found;
 mod gate;
 mod hosts;
+mod hot;
 mod index;
 mod layout;
 mod ledger;
@@ -52,6 +53,7 @@ use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use found::{BodyFile, Snapshot};
+use hot::Hot;
 use index::Index;
 use ledger::{Ledger, Scan};
 use log::Log;
@@ -68,6 +70,8 @@ pub(crate) struct StoreOptions {
     pub(crate) backend: String,
     pub(crate) durability: Durability,
     pub(crate) bounds: Bounds,
+    /// Bytes of bodies in memory.
+    pub(crate) memory_bytes: u64,
     /// What use is dated by.
     pub(crate) clock: Clock,
     pub(crate) faults: Option<FaultPlan>,
@@ -86,6 +90,8 @@ pub(crate) struct Store {
     index: Index,
     /// Parsed and checked snapshots, by key and variant.
     parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
+    /// Bodies of some of them.
+    hot: Hot,
     /// Taken in this order; see `ledger`.
     gate: RwLock<()>,
     log: Mutex<Log>,
@@ -181,6 +187,11 @@ impl Store {
         wait
     }
 
+    /// Bodies in memory.
+    pub(crate) fn hot(&self) -> &Hot {
+        &self.hot
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
     }
@@ -240,6 +251,7 @@ mod tests {
                 hosts: 1,
                 body_bytes: 1,
             },
+            memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
         })

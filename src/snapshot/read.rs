@@ -15,6 +15,7 @@ use crate::key::Key;
 use crate::pattern::Subject;
 
 use super::found::{BodyFile, Snapshot};
+use super::hot::Piece;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
@@ -259,7 +260,7 @@ impl Store {
             None => None,
         };
         let generated = generated(&rendering, &file);
-        let snapshot = Snapshot::new(own, variant, rendering, body, file, self.fs.clone());
+        let snapshot = Snapshot::new(own, variant, rendering, body, file);
         Ok((snapshot, generated))
     }
 
@@ -281,7 +282,7 @@ impl Store {
         }
         let path = self.root.join(stem.folder()).join(&*sealed.file);
         if let Ok(Some(id)) = self.sealed_file(&path, sealed) {
-            return Ok(BodyFile { path, id });
+            return Ok(self.body_file(path, id, sealed));
         }
         // A commit may be between its sidecar and its body; or a crash was.
         let _stripe = self.stripe(key.hash.short());
@@ -298,7 +299,7 @@ impl Store {
         }
         let found = self.sealed_file(&path, sealed);
         if let Ok(Some(id)) = found {
-            return Ok(BodyFile { path, id });
+            return Ok(self.body_file(path, id, sealed));
         }
         let changed = match &found {
             Ok(_) => self.fs.stat(&path).ok(),
@@ -323,6 +324,14 @@ impl Store {
             return Err(ReadError::Settling);
         }
         Err(ReadError::Broken)
+    }
+
+    fn body_file(&self, path: std::path::PathBuf, id: FileId, sealed: &SealedBody) -> BodyFile {
+        let piece = Piece {
+            seal: sealed.seal,
+            coding: None,
+        };
+        BodyFile::new(path, id, piece, self.fs.clone())
     }
 
     /// Whether the sidecar on disk is the one that the index knows.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use crate::coding::Codings;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Sidecar, VariantId};
 use crate::key::Key;
@@ -196,6 +197,7 @@ impl Store {
             generated: clock,
             sidecar: file,
             blocks: blocks(file.size()).saturating_add(self.body_blocks_on_disk(&key, &sidecar)),
+            coded: Codings::default(),
             is_rendering: sidecar.rendering.is_some(),
         };
         match self.enter(&key, &sidecar, variant, fate) {

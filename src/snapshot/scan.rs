@@ -134,6 +134,7 @@ mod tests {
 
     fn open(dir: PathBuf, faults: Option<FaultPlan>) -> Arc<Store> {
         let options = StoreOptions {
+            memory_bytes: 0,
             dir,
             site: None,
             backend: "http://localhost".into(),

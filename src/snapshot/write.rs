@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::coding::Codings;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Rendering, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
 use crate::key::Key;
@@ -143,6 +144,7 @@ impl Store {
                     generated: Generated::Unmarked,
                     sidecar,
                     blocks: blocks(sidecar.size()),
+                    coded: Codings::default(),
                     is_rendering: false,
                 });
             }
@@ -152,6 +154,7 @@ impl Store {
                 generated: Generated::At(candidate.generated),
                 sidecar,
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
+                coded: Codings::default(),
                 is_rendering: true,
             }));
             Ok(())
@@ -254,6 +257,7 @@ impl Store {
             generated: clock.unwrap_or(Generated::Unmarked),
             sidecar,
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
+            coded: Codings::default(),
             is_rendering: base.rendering.is_some(),
         }));
         drop((ledger, admission));

@@ -1,0 +1,92 @@
+//! The head of an answer: as it is stored, shortened to a 304, or over what the file service says of the bytes.
+
+use axum::body::Body;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+use crate::headers::CDN_CACHE_CONTROL;
+use crate::policy::validate::{Condition, client_condition};
+
+/// Fields that a 304 repeats: those of RFC 9110 §15.4.5; `CDN-Cache-Control`, "for the purpose of guiding cache
+/// updates" as `Cache-Control` is; and `Age`, without which `Date` would be taken for all that has passed.
+const IN_304: [HeaderName; 8] = [
+    header::AGE,
+    header::CACHE_CONTROL,
+    CDN_CACHE_CONTROL,
+    header::CONTENT_LOCATION,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::VARY,
+];
+
+/// Fields that say for how long a page is kept, what it is and which.
+const OF_THE_PAGE: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    CDN_CACHE_CONTROL,
+    header::EXPIRES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+/// Status and fields as they are stored, and the entity tag that stands for them.
+pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&HeaderValue>) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = headers.clone();
+    if let Some(etag) = etag {
+        head.headers_mut().insert(header::ETAG, etag.clone());
+    }
+    head
+}
+
+/// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them; and here only those of
+/// methods to which 304 is an answer (§13.1.2).
+pub(crate) fn not_modified(
+    head: &Response<()>,
+    method: &Method,
+    client: &HeaderMap,
+) -> Option<Response<Body>> {
+    let etag = head.headers().get(header::ETAG);
+    let is_unchanged = head.status().is_success()
+        && matches!(*method, Method::GET | Method::HEAD)
+        && client_condition(client, etag, head.headers()) == Condition::NotModified;
+    is_unchanged.then(|| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        // §15.4.5: "Last-Modified might be useful if the response does not have an ETag field".
+        let modified = etag.is_none().then_some(header::LAST_MODIFIED);
+        for name in IN_304.into_iter().chain(modified) {
+            for value in head.headers().get_all(&name) {
+                response.headers_mut().append(&name, value.clone());
+            }
+        }
+        response
+    })
+}
+
+/// The stored head over the file service's: of its fields only those about the bytes stay.
+pub(super) fn on_top(head: Response<()>, file: Response<Body>) -> Response<Body> {
+    let (mut parts, ()) = head.into_parts();
+    let (file, body) = file.into_parts();
+    if file.status != StatusCode::OK {
+        parts.status = file.status;
+    }
+    if file.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        // The fields describe the page, not this answer, which no cache is to keep in its place (RFC 9111 §3).
+        for name in OF_THE_PAGE {
+            parts.headers.remove(name);
+        }
+    }
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ACCEPT_RANGES,
+    ] {
+        if let Some(value) = file.headers.get(&name) {
+            parts.headers.insert(name, value.clone());
+        }
+    }
+    Response::from_parts(parts, body)
+}

@@ -1,0 +1,1 @@
+//! Bodies in memory: never another page than the files say.

@@ -1,0 +1,1 @@
+//! Large bodies: streamed, at a bounded cost of memory.
