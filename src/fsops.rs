@@ -7,6 +7,7 @@ mod fault;
 mod id;
 mod place;
 mod prefix;
+mod whole;
 
 pub(crate) use std::fs::File;
 use std::fs::{self, FileTimes};

@@ -183,6 +183,15 @@ impl Proxy {
         self.engine.store.as_ref().map_or(0, |store| store.count())
     }
 
+    /// How many bytes of bodies are in memory: those that are held in front of the files (`memory_limit`), and
+    /// those that are still being sent.
+    pub fn body_memory(&self) -> u64 {
+        self.engine
+            .store
+            .as_ref()
+            .map_or(0, |store| store.hot().bytes_in_hand())
+    }
+
     /// What is stored, as invalidation patterns see it (`GET:/path?query`, or what a key function
     /// returned), sorted, as far as the directory has been read through.
     pub fn stored_keys(&self) -> Vec<String> {

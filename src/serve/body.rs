@@ -1,19 +1,19 @@
 //! The bytes of an answer: from memory, read in one go, or streamed by tower-http's file service.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response};
+use http_body::{Frame, SizeHint};
 use tower_http::services::{ServeDir, ServeFile};
 
 use super::Changed;
 use super::whole::Whole;
-use crate::snapshot::{BodyFile, Store};
-
-/// A body of so many bytes is read in one job, where it is not to be held in memory.
-const SMALL: u64 = 256 << 10;
+use crate::snapshot::{BodyFile, Room, Store};
 
 /// The bytes of `body`, or one range of them, under what the file service says of them.
 ///
@@ -25,68 +25,107 @@ pub(super) async fn send(
     method: &Method,
     range: Option<&HeaderValue>,
 ) -> Result<Response<Body>, Changed> {
-    if let Some(bytes) = store.hot().get(&body.piece) {
-        return from_memory(bytes, method, range).await;
-    }
+    let hot = store.hot();
     let length = body.id.size();
-    if *method == Method::HEAD || length > SMALL && !store.hot().takes(length) {
-        return stream(body, method, range).await;
+    if let Some(bytes) = hot.get(&body.piece) {
+        return match *method == Method::HEAD {
+            true => Ok(whole(length, Body::empty())),
+            false => from_memory(bytes, range).await,
+        };
     }
-    let bytes = body.read().await.ok_or(Changed)?;
-    store.hot().insert(body.piece, &bytes);
-    from_memory(bytes, method, range).await
+    if *method == Method::HEAD {
+        return match body.is_unchanged().await {
+            true => Ok(whole(length, Body::empty())),
+            false => Err(Changed),
+        };
+    }
+    match hot.room(length) {
+        Some(room) => {
+            let bytes = hot.load(body, room).await.ok_or(Changed)?;
+            from_memory(bytes, range).await
+        }
+        None => stream(store, body, range).await,
+    }
 }
 
-async fn from_memory(
-    bytes: Bytes,
-    method: &Method,
-    range: Option<&HeaderValue>,
-) -> Result<Response<Body>, Changed> {
-    if range.is_some() {
-        let mut service = ServeDir::with_backend("", Whole::new(bytes));
-        let part = service.try_call(request(method, range)).await;
-        return part.map(|part| part.map(Body::new)).map_err(|_| Changed);
+async fn from_memory(bytes: Bytes, range: Option<&HeaderValue>) -> Result<Response<Body>, Changed> {
+    if range.is_none() {
+        return Ok(whole(bytes.len() as u64, Body::from(bytes)));
     }
-    let length = HeaderValue::from(bytes.len());
-    let mut response = Response::new(Body::from(bytes));
+    let mut service = ServeDir::with_backend("", Whole::new(bytes));
+    let part = service.try_call(request(range)).await;
+    part.map(|part| part.map(Body::new)).map_err(|_| Changed)
+}
+
+/// What the file service says of a whole file.
+fn whole(length: u64, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    Ok(response)
+    response
 }
 
 /// Streams from the file, which is compared before and after it is opened.
 async fn stream(
+    store: &Store,
     body: &Arc<BodyFile>,
-    method: &Method,
     range: Option<&HeaderValue>,
 ) -> Result<Response<Body>, Changed> {
     if !body.is_unchanged().await {
         return Err(Changed);
     }
+    let (chunk, room) = store.hot().stream_room();
     let response = ServeFile::new(&body.path)
-        .try_call(request(method, range))
+        .with_buf_chunk_size(chunk)
+        .try_call(request(range))
         .await
         .map_err(|_| Changed)?;
     let tag = response.headers().get(header::ETAG).ok_or(Changed)?;
     if body.is_of_checked_file(tag).await {
-        Ok(response.map(Body::new))
+        Ok(response.map(|body| {
+            Body::new(Streamed {
+                body: Body::new(body),
+                _room: room,
+            })
+        }))
     } else {
         Err(Changed)
     }
 }
 
 /// What the file service is asked.
-fn request(method: &Method, range: Option<&HeaderValue>) -> Request<Body> {
+fn request(range: Option<&HeaderValue>) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = http::Uri::from_static("/body");
-    *request.method_mut() = if *method == Method::HEAD {
-        Method::HEAD
-    } else {
-        Method::GET
-    };
     if let Some(range) = range {
         request.headers_mut().insert(header::RANGE, range.clone());
     }
     request
+}
+
+/// A body from a file, and the room that its buffers take.
+struct Streamed {
+    body: Body,
+    _room: Room,
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -75,9 +75,12 @@ impl Store {
             let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);
             self.index.insert(entry.with_variant(variant));
         }
-        drop(ledger);
         let snapshot = Arc::new(snapshot);
-        self.parsed.insert((key.hash, id), Arc::clone(&snapshot));
+        let gone = self.remember(&key.hash, id, &snapshot);
+        drop(ledger);
+        for other in gone {
+            self.hot.release(&other);
+        }
         Lookup::Found(snapshot, generated)
     }
 
@@ -95,6 +98,7 @@ impl Store {
                 Some(rest) => self.index.insert(rest),
                 None => self.index.remove(key.hash.short()),
             }
+            self.forget(&key.hash, id);
         }
     }
 }

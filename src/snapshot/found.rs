@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use crate::fsops::{FileId, Fs};
@@ -60,6 +60,8 @@ pub(crate) struct BodyFile {
     pub(crate) piece: Piece,
     /// What the file service calls this state of the file, once it has been seen to.
     tag: OnceLock<HeaderValue>,
+    /// Its snapshot was dropped from memory.
+    is_retired: AtomicBool,
     fs: Fs,
 }
 
@@ -70,6 +72,7 @@ impl BodyFile {
             id,
             piece,
             tag: OnceLock::new(),
+            is_retired: AtomicBool::new(false),
             fs,
         }
     }
@@ -97,14 +100,18 @@ impl BodyFile {
         is_same
     }
 
-    /// All of it, opened, compared and read in one job; nothing if it is another file by now.
-    pub(crate) async fn read(self: &Arc<Self>) -> Option<Bytes> {
-        let body = Arc::clone(self);
-        let read = move || {
-            let (bytes, id) = body.fs.read_small(&body.path, body.id.size()).ok()?;
-            (id == body.id && bytes.len() as u64 == id.size()).then(|| Bytes::from(bytes))
-        };
-        tokio::task::spawn_blocking(read).await.ok().flatten()
+    /// All of it; nothing if it is another file by now. Blocks.
+    pub(super) fn read(&self) -> Option<Vec<u8>> {
+        self.fs.read_whole(&self.path, &self.id).ok().flatten()
+    }
+
+    /// From now on its bytes are not held in memory.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::SeqCst)
     }
 }
 

@@ -6,12 +6,14 @@
 //! on blocking threads.
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
-//! files, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
+//! files, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
+mod budget;
+mod check;
 mod evict;
 mod folders;
 mod found;
@@ -27,6 +29,7 @@ mod log;
 mod marks;
 mod open;
 mod pair;
+mod parsed;
 mod read;
 mod reconcile;
 mod recover;
@@ -46,17 +49,18 @@ use std::time::SystemTime;
 use crate::clock::{Clock, system_now};
 use crate::config::Durability;
 use crate::fsops::{FaultPlan, Fs};
-use crate::head::VariantId;
 use crate::key::KeyHash;
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
+pub(crate) use budget::Room;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;
 use ledger::{Ledger, Scan};
 use log::Log;
+use parsed::Parsed;
 pub(crate) use read::Lookup;
 pub(crate) use usage::Bounds;
 pub(crate) use write::{Candidate, CommitError, Kept};
@@ -88,10 +92,10 @@ pub(crate) struct Store {
     options: StoreOptions,
     lock: lock::WriteLock,
     index: Index,
-    /// Parsed and checked snapshots, by key and variant.
-    parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
+    /// Parsed and checked heads.
+    parsed: Parsed,
     /// Bodies of some of them.
-    hot: Hot,
+    hot: Arc<Hot>,
     /// Taken in this order; see `ledger`.
     gate: RwLock<()>,
     log: Mutex<Log>,
@@ -123,8 +127,6 @@ pub(crate) struct Store {
 }
 
 const STRIPES: usize = 64;
-/// How many parsed heads are kept in memory.
-const PARSED: usize = 16_384;
 
 impl Store {
     pub(crate) fn is_writable(&self) -> bool {
@@ -188,7 +190,7 @@ impl Store {
     }
 
     /// Bodies in memory.
-    pub(crate) fn hot(&self) -> &Hot {
+    pub(crate) fn hot(&self) -> &Arc<Hot> {
         &self.hot
     }
 

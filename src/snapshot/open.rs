@@ -22,7 +22,7 @@ use super::lock::WriteLock;
 use super::log::Log;
 use super::scan::Looked;
 use super::sidecar::FORMAT;
-use super::{PARSED, Store, StoreOptions, lock};
+use super::{Store, StoreOptions, lock};
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 /// The stores of this process, by directory: proxies on one directory share one.
@@ -136,8 +136,8 @@ impl Store {
             fs,
             lock,
             index: super::Index::default(),
-            parsed: quick_cache::sync::Cache::new(PARSED),
-            hot: super::hot::Hot::new(options.memory_bytes),
+            parsed: super::parsed::Parsed::beside(options.memory_bytes),
+            hot: Arc::new(super::hot::Hot::new(options.memory_bytes)),
             options,
             stripes: [const { Mutex::new(()) }; super::STRIPES],
             under_way: Arc::default(),
@@ -184,7 +184,7 @@ impl Store {
             let is_doomed =
                 |variant: &VariantEntry| ledger.fate_by_time(entry.subject(), &variant.sidecar).is_some();
             if entry.variants.iter().any(is_doomed) {
-                self.index.remove(entry.hash.short());
+                self.strike_out(&entry.hash);
             }
         }
         sweep_temporaries(&self.fs, &self.tmp());
@@ -312,6 +312,7 @@ fn same_settings(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>
         ("max_snapshots", a.snapshots != b.snapshots),
         ("max_hosts", a.hosts != b.hosts),
         ("max_body", a.body_bytes != b.body_bytes),
+        ("memory_limit", open.memory_bytes != options.memory_bytes),
     ];
     match differing.into_iter().find(|(_, differs)| *differs) {
         None => Ok(store),

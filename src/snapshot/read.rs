@@ -1,7 +1,6 @@
 //! Looking up: which files a key has, and whether they are what their sidecar says.
 //!
-//! The seal is checked once for each state of a body file (device, inode, size, times); later lookups
-//! compare that state only.
+//! Bodies are checked in `check`.
 
 use std::io;
 use std::sync::Arc;
@@ -10,12 +9,11 @@ use http::HeaderName;
 
 use crate::clock::unix_seconds;
 use crate::fsops::{FileId, is_absence};
-use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
+use crate::head::{Generated, Rendering, Seal, Sidecar, VariantId, VariantKey};
 use crate::key::Key;
 use crate::pattern::Subject;
 
-use super::found::{BodyFile, Snapshot};
-use super::hot::Piece;
+use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
@@ -44,7 +42,7 @@ impl Lookup {
 }
 
 /// Reading one rendering from disk.
-enum ReadError {
+pub(super) enum ReadError {
     Absent,
     Settling,
     Broken,
@@ -66,7 +64,7 @@ impl Store {
         let wanted = select(&entry.names);
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
-        let snapshot = self.parsed.get(&(key.hash, id))?;
+        let snapshot = self.parsed.get(&key.hash, id)?;
         if snapshot.sidecar != variant.sidecar || !snapshot.variant.is_same(&wanted) {
             return None;
         }
@@ -152,7 +150,7 @@ impl Store {
     /// how a hit knows.
     fn still_parsed(&self, stem: &Stem, wanted: &VariantKey, key: &Key) -> Option<Lookup> {
         let id = wanted.id();
-        let snapshot = self.parsed.get(&(key.hash, id))?;
+        let snapshot = self.parsed.get(&key.hash, id)?;
         let entry = self.index.get(&key.hash)?;
         let variant = entry.variant(id)?;
         let is_same = variant.sidecar == snapshot.sidecar
@@ -167,7 +165,7 @@ impl Store {
 
     /// Forgets a parsed snapshot whose body turned out to be another than the one that was checked.
     pub(crate) fn forget_parsed(&self, key: &Key, variant: &VariantKey) {
-        self.parsed.remove(&(key.hash, variant.id()));
+        self.forget(&key.hash, variant.id());
     }
 
     fn names_on_disk(&self, stem: &Stem, key: &Key) -> io::Result<Option<Arc<[HeaderName]>>> {
@@ -262,98 +260,6 @@ impl Store {
         let generated = generated(&rendering, &file);
         let snapshot = Snapshot::new(own, variant, rendering, body, file);
         Ok((snapshot, generated))
-    }
-
-    /// The body file, if its bytes are the sealed ones. Finishes a commit that a crash cut in two.
-    fn check_body(
-        &self,
-        stem: &Stem,
-        id: Option<VariantId>,
-        sealed: &SealedBody,
-        (key, sidecar): (&Key, &FileId),
-    ) -> Result<BodyFile, ReadError> {
-        // Its own body, never another page's.
-        let extension = sealed
-            .file
-            .rsplit_once('.')
-            .map_or("", |(_, extension)| extension);
-        if stem.body_name(id, extension) != *sealed.file {
-            return Err(ReadError::Broken);
-        }
-        let path = self.root.join(stem.folder()).join(&*sealed.file);
-        if let Ok(Some(id)) = self.sealed_file(&path, sealed) {
-            return Ok(self.body_file(path, id, sealed));
-        }
-        // A commit may be between its sidecar and its body; or a crash was.
-        let _stripe = self.stripe(key.hash.short());
-        let pending = self.root.join(stem.pending(id, &sealed.seal));
-        if self.is_writable() {
-            match self.sealed_file(&pending, sealed) {
-                // What this fails to do the next look finds.
-                Ok(Some(_)) => self
-                    .finish_commit((stem, id), sealed, sidecar)
-                    .map_err(|_| ReadError::Unreadable)?,
-                Err(error) if !is_unusable(&error) => return Err(ReadError::Unreadable),
-                Ok(None) | Err(_) => {}
-            }
-        }
-        let found = self.sealed_file(&path, sealed);
-        if let Ok(Some(id)) = found {
-            return Ok(self.body_file(path, id, sealed));
-        }
-        let changed = match &found {
-            Ok(_) => self.fs.stat(&path).ok(),
-            // Beside a sidecar of ours a missing body was deleted; beside another's it may be on its way.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_own(key, id, sidecar) => {
-                return Err(ReadError::Broken);
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                self.complain(&path, error, "a body cannot be read");
-                return Err(match is_unusable(error) {
-                    true => ReadError::Broken,
-                    false => ReadError::Unreadable,
-                });
-            }
-        };
-        // git writes one file after the other: what changed a moment ago may be half of a pair.
-        let latest = changed.map_or(sidecar.changed_at(), |body| {
-            body.changed_at().max(sidecar.changed_at())
-        });
-        if self.is_recent(latest) {
-            return Err(ReadError::Settling);
-        }
-        Err(ReadError::Broken)
-    }
-
-    fn body_file(&self, path: std::path::PathBuf, id: FileId, sealed: &SealedBody) -> BodyFile {
-        let piece = Piece {
-            seal: sealed.seal,
-            coding: None,
-        };
-        BodyFile::new(path, id, piece, self.fs.clone())
-    }
-
-    /// Whether the sidecar on disk is the one that the index knows.
-    fn is_own(&self, key: &Key, id: Option<VariantId>, sidecar: &FileId) -> bool {
-        self.index
-            .get(&key.hash)
-            .and_then(|entry| entry.variant(id).copied())
-            .is_some_and(|variant| variant.sidecar == *sidecar)
-    }
-
-    /// The file's state, if its bytes are the sealed ones; nothing if they are others.
-    pub(super) fn sealed_file(
-        &self,
-        path: &std::path::Path,
-        sealed: &SealedBody,
-    ) -> io::Result<Option<FileId>> {
-        let (mut file, id) = self.fs.open(path)?;
-        if id.size() != sealed.length {
-            return Ok(None);
-        }
-        let (hash, after) = self.fs.hash(&mut file, path)?;
-        Ok((Seal(hash) == sealed.seal && after == id).then_some(id))
     }
 
     pub(super) fn fate(&self, sidecar: &Sidecar, file: &FileId) -> Option<Fate> {

@@ -100,7 +100,7 @@ impl Store {
             }
             // The next lookup reads what is there.
             (Err(_), Some(known), Some(entry)) => {
-                self.parsed.remove(&(entry.hash, known.id));
+                self.forget(&entry.hash, known.id);
             }
             _ => {}
         }
@@ -122,7 +122,7 @@ impl Store {
 
     /// The sidecar is as we left it; is the body?
     fn look_at_body(&self, entry: &KeyEntry, known: &VariantEntry) {
-        let Some(parsed) = self.parsed.get(&(entry.hash, known.id)) else {
+        let Some(parsed) = self.parsed.get(&entry.hash, known.id) else {
             return;
         };
         let Some(body) = &parsed.body else {
@@ -132,7 +132,7 @@ impl Store {
             Ok(file) if file == body.id => {}
             Err(error) if is_absence(&error) => self.let_go(entry, known.id),
             _ => {
-                self.parsed.remove(&(entry.hash, known.id));
+                self.forget(&entry.hash, known.id);
             }
         }
     }
@@ -152,7 +152,7 @@ impl Store {
                 match entry {
                     Some(entry) if is_unusable(&error) => self.let_go(&entry, id),
                     Some(entry) => {
-                        self.parsed.remove(&(entry.hash, id));
+                        self.forget(&entry.hash, id);
                     }
                     None => {}
                 }
@@ -267,7 +267,7 @@ impl Store {
         }
         let entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
         self.index.insert(entry.with_variant(variant));
-        self.parsed.remove(&(key.hash, variant.id));
+        self.forget(&key.hash, variant.id);
         Entered::New
     }
 
@@ -284,7 +284,7 @@ impl Store {
             None => self.index.remove(entry.hash.short()),
         }
         for variant in &entry.variants {
-            self.parsed.remove(&(entry.hash, variant.id));
+            self.forget(&entry.hash, variant.id);
         }
         drop(ledger);
         let key = Key::from_text(&*entry.key);

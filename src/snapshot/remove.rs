@@ -97,7 +97,7 @@ impl Store {
         let entry = self.index.get(hash)?;
         self.index.remove(hash.short());
         for variant in &entry.variants {
-            self.parsed.remove(&(*hash, variant.id));
+            self.forget(hash, variant.id);
         }
         Some(entry)
     }
@@ -186,7 +186,9 @@ impl Store {
         if let Some((sidecar, file)) = self.read_sidecar(stem, id, key)? {
             self.delete_body(stem, id, &sidecar, &file)?;
         }
-        self.remove_or_displace((stem, id), &self.root.join(stem.sidecar(id)))
+        self.remove_or_displace((stem, id), &self.root.join(stem.sidecar(id)))?;
+        self.forget(&key.hash, id);
+        Ok(())
     }
 
     fn delete_body(

@@ -160,7 +160,7 @@ impl Store {
             Ok(())
         };
         self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
-        self.parsed.remove(&(key.hash, id));
+        self.forget(&key.hash, id);
         Ok(())
     }
 
@@ -261,7 +261,7 @@ impl Store {
             is_rendering: base.rendering.is_some(),
         }));
         drop((ledger, admission));
-        self.parsed.remove(&(key.hash, None));
+        self.forget(&key.hash, None);
         Ok(())
     }
 

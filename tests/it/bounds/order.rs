@@ -24,11 +24,12 @@ async fn proxies_that_share_a_directory_share_its_limits() {
     };
     assert!(beside(|_| {}).await.is_ok(), "the same settings share it");
     type Change = fn(&mut Settings);
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 6] = [
         ("max_snapshots", |settings| settings.max_snapshots = 11),
         ("disk_limit", |settings| settings.disk_limit = 1 << 30),
         ("max_hosts", |settings| settings.max_hosts = 7),
         ("max_body", |settings| settings.max_body = 7),
+        ("memory_limit", |settings| settings.memory_limit = 7),
         ("durability", |settings| {
             settings.durability = phantom_frame::Durability::Full
         }),

@@ -125,6 +125,11 @@ impl Faults {
         self.state().from = None;
     }
 
+    /// How many operations there have been.
+    pub(crate) fn asked(&self) -> usize {
+        self.state().asked
+    }
+
     /// What has failed, as operation and path.
     pub(crate) fn failed(&self) -> Vec<(String, PathBuf)> {
         self.state().failed.clone()
@@ -248,6 +253,10 @@ impl Setup {
             .with_snapshot_dir(self.snapshots())
             .with_clock(self.clock.of_proxy())
             .with_disk_faults(self.faults.plan());
+        let config = match memory_limit() {
+            Some(limit) => config.with(|settings| settings.memory_limit = limit),
+            None => config,
+        };
         self.configure
             .iter()
             .fold(config, |config, change| change(config))
@@ -275,6 +284,13 @@ impl Setup {
             running: Some(running),
         })
     }
+}
+
+/// `PHANTOM_TEST_MEMORY`, in bytes, for every proxy whose test says nothing of `memory_limit`: with 0, bodies come
+/// from the files alone, and nothing else is different.
+fn memory_limit() -> Option<u64> {
+    let limit = std::env::var("PHANTOM_TEST_MEMORY").ok()?;
+    Some(limit.parse().expect("PHANTOM_TEST_MEMORY is a number of bytes"))
 }
 
 /// A server over any router.
@@ -387,6 +403,11 @@ impl Proxy {
     /// How many renderings are stored, as the proxy counts them.
     pub(crate) fn stored(&self) -> usize {
         self.running().proxy.snapshot_count()
+    }
+
+    /// Bytes of bodies in memory, as the proxy counts them.
+    pub(crate) fn body_memory(&self) -> u64 {
+        self.running().proxy.body_memory()
     }
 
     /// How many answers had this reason not to be stored.
