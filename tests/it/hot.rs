@@ -24,6 +24,7 @@ async fn with_memory(backend: &Backend, limit: u64) -> Proxy {
 
 /// Asks until an answer takes no look at the disk.
 async fn heat(proxy: &Proxy, path: &str) {
+    proxy.until_ready().await;
     eventually("the page to be answered from memory", async || {
         let before = proxy.faults().asked();
         proxy.get(path).await.assert_hit();

@@ -7,6 +7,7 @@ use http::Method;
 use phantom_frame::{ErrorKind, RefreshMode};
 
 use super::world::{Seen, World};
+use crate::rig::eventually;
 
 pub(super) const EDIT: &str = "edited by hand, and nowhere else";
 
@@ -102,16 +103,28 @@ impl Phase {
             }
             Self::ForeignChange => {
                 bring_back(world);
-                vec![world.get().await, world.get().await]
+                until_noticed(world).await
             }
             Self::Rescan => {
                 fs::remove_dir_all(world.root()).unwrap();
                 fs::create_dir(world.root()).unwrap();
-                vec![world.get().await, world.get().await]
+                until_noticed(world).await
             }
             _ => vec![world.get().await],
         }
     }
+}
+
+/// What is in memory is served until the watcher has said what became of the files.
+async fn until_noticed(world: &mut World) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    eventually("the change to be noticed", async || {
+        seen.push(world.get().await);
+        world.disk.is_asked().then_some(())
+    })
+    .await;
+    seen.push(world.get().await);
+    seen
 }
 
 /// In force whatever the disk says; for good if it was confirmed.

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::rig::client::CacheStatus;
 use crate::rig::log;
+use crate::rig::proxy::memory_limit;
 use crate::rig::{TestClock, eventually, within};
 
 /// Which operations fail, and how.
@@ -42,6 +43,8 @@ pub(super) enum Lasts {
 #[derive(Default)]
 struct Asked {
     fault: Option<Fault>,
+    /// Operations of whatever kind.
+    all: usize,
     count: usize,
     failed: Vec<String>,
 }
@@ -68,6 +71,11 @@ impl Disk {
         };
     }
 
+    /// Whether it was asked for anything since it was broken.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked().all > 0
+    }
+
     /// Whole again; what has failed, by name.
     pub(super) fn mend(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked()).failed
@@ -79,6 +87,7 @@ impl Disk {
 
     fn answer(&self, operation: &str) -> Result<(), DiskFault> {
         let mut asked = self.asked();
+        asked.all += 1;
         let Some(fault) = asked.fault else {
             return Ok(());
         };
@@ -204,6 +213,7 @@ impl World {
             .with(|settings| {
                 settings.durability = Durability::Full;
                 settings.public_url = Some("http://site.test".into());
+                settings.memory_limit = memory_limit().unwrap_or(settings.memory_limit);
             });
         self.proxy = Some(Proxy::in_process(self.site(), config)?);
         Ok(())

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::backend::Backend;
 use super::client::{Client, Request, Response};
-use super::gate::{DEADLINE, within};
+use super::gate::{DEADLINE, eventually, within};
 
 /// A clock that stands still until the test moves it. Clones are the same clock.
 #[derive(Clone, Debug)]
@@ -288,7 +288,7 @@ impl Setup {
 
 /// `PHANTOM_TEST_MEMORY`, in bytes, for every proxy whose test says nothing of `memory_limit`: with 0, bodies come
 /// from the files alone, and nothing else is different.
-fn memory_limit() -> Option<u64> {
+pub(crate) fn memory_limit() -> Option<u64> {
     let limit = std::env::var("PHANTOM_TEST_MEMORY").ok()?;
     Some(limit.parse().expect("PHANTOM_TEST_MEMORY is a number of bytes"))
 }
@@ -403,6 +403,12 @@ impl Proxy {
     /// How many renderings are stored, as the proxy counts them.
     pub(crate) fn stored(&self) -> usize {
         self.running().proxy.snapshot_count()
+    }
+
+    /// Waits until the directory is watched and has been read through.
+    pub(crate) async fn until_ready(&self) {
+        let is_ready = async || self.running().proxy.is_ready().then_some(());
+        eventually("the directory to be read", is_ready).await;
     }
 
     /// Bytes of bodies in memory, as the proxy counts them.
