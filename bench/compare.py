@@ -79,18 +79,21 @@ def main():
     return 1 if outcome.is_failed() else 0
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def end(number, _frame):
-    # Ends what runs by way of the exits above.
+    # Leaves by way of the exits above, which stop the servers; a second signal must not keep them from it.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGHUP, end)
+    for each in SIGNALS:
+        signal.signal(each, end)
     try:
         code = main()
-    except KeyboardInterrupt:
-        code = 130
     except tools.Missing as error:
         print(f"bench/compare: {error}", file=sys.stderr)
         code = 3

@@ -34,14 +34,16 @@ class Answer:
 class Server:
     """A server that runs: `port` speaks HTTP/1.1, `h2_port` HTTP/2 by prior knowledge."""
 
-    def __init__(self, name, command, work, ports):
+    def __init__(self, name, command, work, ports, environment=None):
         self.name = name
         self.work = work
         self.port, self.h2_port = ports
         self.log = work / "output.log"
         with self.log.open("w") as out:
             # Out of the terminal's process group: Ctrl-C is for this program, which stops it in order.
-            self.process = subprocess.Popen(command, cwd=work, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
         try:
             self.wait_until_open()
         except BaseException:
