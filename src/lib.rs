@@ -1,5 +1,8 @@
 //! A prerender server: a reverse proxy whose cache is a directory of files.
 
+#[cfg(any(test, feature = "bench"))]
+#[doc(hidden)]
+pub mod bench;
 mod clock;
 mod coding;
 pub mod config;

@@ -55,6 +55,8 @@ const LEVELS: &[(&str, Level)] = &[
     ("demo", Level::Doors),
     // Checks any of them; only compiled for tests and fuzz targets.
     ("fuzzing", Level::Facade),
+    // Calls any of them; only compiled for tests and benchmarks.
+    ("bench", Level::Facade),
     ("lib", Level::Facade),
 ];
 
