@@ -1,8 +1,11 @@
 //! What is kept of a response beside its body: plain data, no serde, no I/O.
 
 use std::fmt;
+use std::sync::OnceLock;
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::clock::http_date;
 
 /// blake3 of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,6 +135,81 @@ impl VariantKey {
     }
 }
 
+/// The directives that matter to a shared cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CacheControl {
+    /// Given by `CDN-Cache-Control`: `Expires` does not count.
+    pub(crate) is_targeted: bool,
+    pub(crate) no_store: bool,
+    /// Also in its qualified form: serving all but some fields is not worth the risk.
+    pub(crate) no_cache: bool,
+    /// Also in its qualified form.
+    pub(crate) private: bool,
+    pub(crate) public: bool,
+    pub(crate) must_revalidate: bool,
+    pub(crate) proxy_revalidate: bool,
+    pub(crate) must_understand: bool,
+    /// Seconds.
+    pub(crate) max_age: Option<u64>,
+    /// Seconds.
+    pub(crate) s_maxage: Option<u64>,
+    /// Seconds after the lifetime (RFC 5861 §3).
+    pub(crate) stale_while_revalidate: Option<u64>,
+    /// Seconds after the lifetime (RFC 5861 §4).
+    pub(crate) stale_if_error: Option<u64>,
+}
+
+/// What a stored head comes to, worked out once, when it is first asked for. A copy, which may be changed, has nothing
+/// of it yet.
+#[derive(Default)]
+pub(crate) struct Ready {
+    /// The directives among its fields.
+    pub(crate) control: OnceLock<CacheControl>,
+    /// Its fields, with places for those that each answer says anew.
+    pub(crate) fields: OnceLock<HeaderMap>,
+    pub(crate) date: Dated,
+    pub(crate) expires: Dated,
+}
+
+impl Clone for Ready {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// It says nothing that the other fields of a head do not.
+impl PartialEq for Ready {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready")
+    }
+}
+
+/// A date field's value, kept for the first second that it was asked for: as long as a page is the same, its `Date` is.
+#[derive(Debug, Default)]
+pub(crate) struct Dated(OnceLock<(u64, HeaderValue)>);
+
+impl Dated {
+    /// `seconds` since 1970, as HTTP writes them.
+    pub(crate) fn at(&self, seconds: u64) -> HeaderValue {
+        let (known, value) = self.0.get_or_init(|| (seconds, date(seconds)));
+        match *known == seconds {
+            true => value.clone(),
+            false => date(seconds),
+        }
+    }
+}
+
+fn date(seconds: u64) -> HeaderValue {
+    // A date is visible ASCII.
+    HeaderValue::from_str(&http_date(seconds)).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Status and fields of a stored response.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredHead {
@@ -140,6 +218,8 @@ pub(crate) struct StoredHead {
     pub(crate) headers: HeaderMap,
     /// `Expires` less `Date`, in seconds; kept so, because both change with every rendering.
     pub(crate) expires_after: Option<u64>,
+    /// What the others come to. Whoever changes them has a copy.
+    pub(crate) ready: Ready,
 }
 
 /// The body of a stored response, as the sidecar seals it.

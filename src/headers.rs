@@ -1,9 +1,16 @@
 //! Header fields by what becomes of them: those that belong to one connection, those never stored,
 //! those that name the client's address.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::language::Languages;
+use crate::pattern::Glob;
+
+mod set;
+
+pub(crate) use set::FieldSet;
 
 /// Directives for the caches that a site's operator runs (RFC 9213 §3); this is one.
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -340,7 +347,7 @@ pub(crate) fn value(text: &str) -> Option<HeaderValue> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NameList {
     exact: Vec<Box<str>>,
-    wild: Vec<Box<str>>,
+    wild: Vec<Glob>,
 }
 
 impl NameList {
@@ -349,7 +356,7 @@ impl NameList {
         for name in names {
             let name = name.to_ascii_lowercase();
             if name.contains('*') {
-                list.wild.push(name.into());
+                list.wild.push(Glob::new(&name));
             } else {
                 list.exact.push(name.into());
             }
@@ -360,20 +367,18 @@ impl NameList {
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        let name = name.to_ascii_lowercase();
-        self.exact
-            .binary_search_by(|known| (**known).cmp(name.as_str()))
-            .is_ok()
-            || self.wild.iter().any(|pattern| wildcard(pattern, &name))
+        // Most names are in lower case as they come.
+        let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(name.to_ascii_lowercase()),
+            false => Cow::Borrowed(name),
+        };
+        self.exact.binary_search_by(|known| (**known).cmp(&name)).is_ok()
+            || self.wild.iter().any(|pattern| pattern.is_match(&name))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wild.is_empty()
     }
-}
-
-fn wildcard(pattern: &str, text: &str) -> bool {
-    crate::pattern::Glob::new(pattern).is_match(text)
 }
 
 /// Fields as tests write them, in their order.

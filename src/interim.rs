@@ -47,7 +47,14 @@ impl Interims {
 
     /// Waits until what was sent is written; after that nothing more is for this request.
     pub(crate) async fn end(&self) {
-        self.queue().current = None;
+        let is_done = {
+            let mut queue = self.queue();
+            queue.current = None;
+            queue.waiting.is_empty()
+        };
+        if is_done {
+            return;
+        }
         poll_fn(|context| {
             let mut queue = self.queue();
             if queue.waiting.is_empty() {

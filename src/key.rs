@@ -3,8 +3,7 @@
 //! Line 1 is `METHOD:/path?query`, raw bytes as sent, or what the custom key function returned. Further
 //! parts follow, each on a line with its length, so that no value can pretend to be another part.
 
-use std::fmt::{self, Write as _};
-
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::header::{self, HeaderMap, HeaderName};
@@ -12,6 +11,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::config::{CacheKeyFn, RequestInfo};
 use crate::headers::{NameList, cookies, normal_text};
 use crate::language::Languages;
+use crate::short::Short;
 
 /// blake3 of the key text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,22 +167,18 @@ impl KeyRules {
         let mut text = self.line(source)?;
         let line_length = text.len();
         let line_is_single = !text.contains('\n');
-        let mut part = |name: fmt::Arguments<'_>, value: &str| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\n{name} {}:{value}", value.len());
-        };
         if self.host == HostInKey::Part {
-            part(format_args!("host"), source.host);
-            part(format_args!("scheme"), source.scheme);
+            // Of the usual key this is all that follows.
+            text.reserve_exact(part_length("host", source.host) + part_length("scheme", source.scheme));
+            part(&mut text, ["host", ""], source.host);
+            part(&mut text, ["scheme", ""], source.scheme);
         }
         for name in &self.headers {
             if let Some(value) = normal_text(name, source.headers, &self.languages) {
+                let said = ["header.", name.as_str()];
                 match *name {
-                    header::COOKIE => part(
-                        format_args!("header.{name}"),
-                        &blake3::hash(value.as_bytes()).to_hex(),
-                    ),
-                    _ => part(format_args!("header.{name}"), &value),
+                    header::COOKIE => part(&mut text, said, &blake3::hash(value.as_bytes()).to_hex()),
+                    _ => part(&mut text, said, &value),
                 }
             }
         }
@@ -191,25 +187,48 @@ impl KeyRules {
             if let Some(cookie) = found {
                 // No cookie value is written to disk.
                 let value = cookie.value.unwrap_or_default();
-                part(format_args!("cookie.{name}"), &blake3::hash(value).to_hex());
+                part(&mut text, ["cookie.", name], &blake3::hash(value).to_hex());
             }
         }
         if let Some(hash) = source.body {
-            part(format_args!("body"), &hash.to_hex());
+            part(&mut text, ["body", ""], &hash.to_hex());
             // What the bytes mean goes out with them.
             for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
                 if let Some(value) = normal_text(&name, source.headers, &self.languages) {
-                    part(format_args!("header.{name}"), &value);
+                    part(&mut text, ["header.", name.as_str()], &value);
                 }
             }
         }
         if !line_is_single {
             // A custom key with a line break in it could spell another key's parts; its length, last,
             // tells them apart.
-            part(format_args!("line"), &line_length.to_string());
+            part(&mut text, ["line", ""], &line_length.to_string());
         }
         Some(Key::from_text(text))
     }
+}
+
+/// Adds a part, with its length.
+fn part(text: &mut String, [kind, name]: [&str; 2], value: &str) {
+    let mut length = Short::<20>::new();
+    length.push_number(value.len() as u64);
+    for piece in [
+        "\n",
+        kind,
+        name,
+        " ",
+        length.text().unwrap_or_default(),
+        ":",
+        value,
+    ] {
+        text.push_str(piece);
+    }
+}
+
+/// What [`part`] adds.
+fn part_length(name: &str, value: &str) -> usize {
+    let digits = value.len().checked_ilog10().unwrap_or(0) as usize + 1;
+    name.len() + digits + value.len() + "\n :".len()
 }
 
 fn parameter_name(parameter: &str) -> &str {
@@ -218,11 +237,15 @@ fn parameter_name(parameter: &str) -> &str {
 
 /// `METHOD:/path?query`, without `?` when the query is empty.
 pub(crate) fn target_line(method: &str, path: &str, query: &str) -> String {
-    if query.is_empty() {
-        format!("{method}:{path}")
-    } else {
-        format!("{method}:{path}?{query}")
+    let mut line = String::with_capacity(method.len() + path.len() + query.len() + 2);
+    line.push_str(method);
+    line.push(':');
+    line.push_str(path);
+    if !query.is_empty() {
+        line.push('?');
+        line.push_str(query);
     }
+    line
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod policy;
 mod proxy;
 mod serve;
 pub mod server;
+mod short;
 mod snapshot;
 mod throttle;
 mod token;

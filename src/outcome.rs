@@ -27,6 +27,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome there is.
+    pub const ALL: &'static [Self] = &[
+        Self::Hit,
+        Self::Stale,
+        Self::Revalidated,
+        Self::Miss,
+        Self::Collapsed,
+        Self::Pass,
+        Self::Tunnel,
+        Self::Refused,
+        Self::Failed,
+    ];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -23,6 +23,7 @@
 //! [`ServerLimits::max_connections`] as long as its socket is open, but no timeout here applies to it
 //! any more, and a drain does not wait for it. Whoever took it over ends it, or the runtime does.
 
+mod app;
 mod connection;
 mod streams;
 #[cfg(test)]
@@ -35,10 +36,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as channel};
 use tokio::task::JoinSet;
 
+use app::App;
 use connection::Protocols;
 use watch::{Activity, Watched};
 
@@ -135,7 +139,7 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    app: Router,
+    app: App,
     limits: ServerLimits,
 }
 
@@ -144,7 +148,22 @@ impl Server {
     pub fn new(listener: TcpListener, app: Router, limits: ServerLimits) -> Self {
         Self {
             listener,
-            app,
+            app: App::of_router(app),
+            limits: limits.within_reason(),
+        }
+    }
+
+    /// A server that does not run yet, with one handler for all that is asked, such as
+    /// [`Proxy::answer`](crate::Proxy::answer). Its answers are completed as a router's are: with their
+    /// `Content-Length`, and without content to HEAD.
+    pub fn with_handler<H, F>(listener: TcpListener, handler: H, limits: ServerLimits) -> Self
+    where
+        H: Fn(Request<Body>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Self {
+            listener,
+            app: App::of_handler(handler),
             limits: limits.within_reason(),
         }
     }

@@ -34,6 +34,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("interim", Level::Words),
     ("language", Level::Words),
     ("fsops", Level::Words),
+    ("short", Level::Words),
     ("throttle", Level::Words),
     ("token", Level::Words),
     ("trailers", Level::Words),

@@ -4,6 +4,8 @@
 mod book;
 mod fields;
 
+use std::sync::Arc;
+
 use http::Uri;
 use http::header;
 use http::uri::{Authority, Scheme};
@@ -82,7 +84,7 @@ impl Default for Rules {
 #[derive(Debug, Clone)]
 pub(crate) struct SiteRules {
     /// Scheme and host of `public_url`.
-    pub(crate) public: Option<(String, String)>,
+    pub(crate) public: Option<(String, Arc<str>)>,
     /// In lower case, without the port of `public`'s scheme.
     pub(crate) aliases: Vec<String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -275,7 +277,7 @@ fn http_url(setting: &'static str, text: &str) -> Result<Uri, Error> {
 }
 
 /// Scheme and host, the port only where it is not the scheme's own.
-fn public_url(text: &str) -> Result<(String, String), Error> {
+fn public_url(text: &str) -> Result<(String, Arc<str>), Error> {
     let uri = http_url("public_url", text)?;
     if uri.path() != "/" || uri.query().is_some() {
         return Err(
@@ -288,7 +290,7 @@ fn public_url(text: &str) -> Result<(String, String), Error> {
         .authority()
         .map(|authority| normal_host(authority.as_str(), &scheme))
         .unwrap_or_default();
-    Ok((scheme, host))
+    Ok((scheme, host.into()))
 }
 
 fn aliases(texts: &[String], scheme: &str) -> Result<Vec<String>, Error> {

@@ -73,18 +73,18 @@ impl Asked {
     fn read(text: &[u8]) -> Option<Self> {
         let request = request(text)?;
         let target = Target::of(&request, &RULES.site).ok()?;
-        assert!(target.path.starts_with('/'), "{:?}", target.path);
-        assert_eq!(&*target.path, request.uri().path());
-        assert_eq!(&*target.query, request.uri().query().unwrap_or(""));
-        let query = RULES.key.keep_query(&target.query).into_owned();
-        check_kept(&target.query, &query);
+        assert!(target.path().starts_with('/'), "{:?}", target.path());
+        assert_eq!(target.path(), request.uri().path());
+        assert_eq!(target.query(), request.uri().query().unwrap_or(""));
+        let query = RULES.key.keep_query(target.query()).into_owned();
+        check_kept(target.query(), &query);
         let method = match *request.method() {
             Method::HEAD => "GET",
             ref method => method.as_str(),
         };
         let key = RULES.key.key(&KeySource {
             method,
-            path: &target.path,
+            path: target.path(),
             query: &query,
             scheme: target.site_scheme,
             host: &target.site_host,
@@ -93,9 +93,9 @@ impl Asked {
         })?;
         let parts = Parts {
             method: method.into(),
-            path: target.path.into(),
+            path: target.path().into(),
             query,
-            host: target.site_host.into(),
+            host: target.site_host.to_string(),
             scheme: target.site_scheme,
             fields: FIELDS.map(|name| sent(request.headers(), name)).to_vec(),
             cookie: cookies(request.headers())

@@ -18,10 +18,8 @@ pub(crate) enum Class {
 
 /// A request's class. Without a word it is a document.
 pub(crate) fn class(headers: &HeaderMap) -> Class {
-    let names_html = !headers.contains_key(header::ACCEPT)
-        || admits(headers, |kind| {
-            matches!(kind, "text/html" | "application/xhtml+xml")
-        });
+    let names_html =
+        !headers.contains_key(header::ACCEPT) || admits(headers, &["text/html", "application/xhtml+xml"]);
     let navigates = match headers.get(SEC_FETCH_DEST) {
         None => true,
         Some(destination) => matches!(
@@ -39,15 +37,14 @@ pub(crate) fn class(headers: &HeaderMap) -> Class {
 /// does not say.
 pub(crate) fn accepts_page(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::ACCEPT)
-        || admits(headers, |kind| {
-            matches!(kind, "*/*" | "text/*" | "text/html" | "application/xhtml+xml")
-        })
+        || admits(headers, &["*/*", "text/*", "text/html", "application/xhtml+xml"])
 }
 
-fn admits(headers: &HeaderMap, is_wanted: impl Fn(&str) -> bool) -> bool {
+fn admits(headers: &HeaderMap, wanted: &[&str]) -> bool {
     list_values(headers, &header::ACCEPT).any(|range| {
         let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
-        is_wanted(&kind.trim().to_ascii_lowercase()) && weight(parameters) > 0
+        let kind = kind.trim();
+        wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(kind)) && weight(parameters) > 0
     })
 }
 

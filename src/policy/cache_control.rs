@@ -5,31 +5,9 @@ use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
+pub(crate) use crate::head::CacheControl;
+use crate::head::StoredHead;
 use crate::headers::CDN_CACHE_CONTROL;
-
-/// The directives that matter to a shared cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CacheControl {
-    /// Given by `CDN-Cache-Control`: `Expires` does not count.
-    pub(crate) is_targeted: bool,
-    pub(crate) no_store: bool,
-    /// Also in its qualified form: serving all but some fields is not worth the risk.
-    pub(crate) no_cache: bool,
-    /// Also in its qualified form.
-    pub(crate) private: bool,
-    pub(crate) public: bool,
-    pub(crate) must_revalidate: bool,
-    pub(crate) proxy_revalidate: bool,
-    pub(crate) must_understand: bool,
-    /// Seconds.
-    pub(crate) max_age: Option<u64>,
-    /// Seconds.
-    pub(crate) s_maxage: Option<u64>,
-    /// Seconds after the lifetime (RFC 5861 §3).
-    pub(crate) stale_while_revalidate: Option<u64>,
-    /// Seconds after the lifetime (RFC 5861 §4).
-    pub(crate) stale_if_error: Option<u64>,
-}
 
 impl CacheControl {
     /// RFC 9213 §2.2: "the cache MUST select the first (in target-list order) field with a valid, non-empty
@@ -37,6 +15,11 @@ impl CacheControl {
     /// valid, non-empty value is available".
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self::targeted(headers).unwrap_or_else(|| Self::general(headers))
+    }
+
+    /// Those of what is stored, taken apart once.
+    pub(crate) fn of_stored(head: &StoredHead) -> &Self {
+        head.ready.control.get_or_init(|| Self::of(&head.headers))
     }
 
     /// The longest lifetime that any cache may read in the directives, in seconds.

@@ -151,6 +151,7 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Ready;
     use crate::headers::header_map;
     use http::StatusCode;
 
@@ -259,6 +260,7 @@ mod tests {
             status: StatusCode::OK,
             headers: header_map(&[("cache-control", stored)]),
             expires_after: None,
+            ready: Ready::default(),
         };
         let rules = crate::config::Ttl::Forever.into();
         match wishes(&[("cache-control", wish)]).choose(reuse, (&head, generated), &rules) {

@@ -59,6 +59,8 @@ pub(crate) enum Lifetime {
 pub(crate) struct Stated<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
+    /// What the directives among them come to.
+    pub(crate) control: CacheControl,
     /// See [`expires_after`].
     pub(crate) expires_after: Option<u64>,
     /// When the origin generated it, in seconds since 1970, if that is known.
@@ -70,6 +72,7 @@ impl<'a> Stated<'a> {
         Self {
             status: head.status,
             headers: &head.headers,
+            control: *CacheControl::of_stored(head),
             expires_after: head.expires_after,
             generated,
         }
@@ -85,13 +88,13 @@ impl Lifetime {
         if let Some(ttl) = rules.ttl_of(stated.status) {
             return Self::Granted(ttl);
         }
-        let control = CacheControl::of(stated.headers);
+        let control = &stated.control;
         let expires_after = stated.expires_after.filter(|_| !control.is_targeted);
         if let Some(seconds) = control.s_maxage.or(control.max_age).or(expires_after) {
             return Self::Explicit(seconds);
         }
         let grants_nothing = matches!(rules.default_ttl, Ttl::For(ttl) if ttl.as_secs() == 0);
-        match heuristic(stated, &control).filter(|_| grants_nothing) {
+        match heuristic(stated).filter(|_| grants_nothing) {
             Some(seconds) => Self::Heuristic(seconds),
             None => Self::Granted(rules.default_ttl),
         }
@@ -100,7 +103,7 @@ impl Lifetime {
     /// Whether it is counted from `Expires` alone. RFC 9111 §3.2: a 304 without one leaves the stored one as it is,
     /// which is a point in time, and prolongs nothing.
     pub(crate) fn is_by_expires(stated: &Stated<'_>, rules: &LifetimeRules) -> bool {
-        let control = CacheControl::of(stated.headers);
+        let control = &stated.control;
         stated.expires_after.is_some()
             && rules.ttl_of(stated.status).is_none()
             && !control.is_targeted
@@ -121,12 +124,12 @@ impl Lifetime {
 /// RFC 9111 §4.2.2: "caches are encouraged to use a heuristic expiration value that is no more than some fraction
 /// of the interval since that time. A typical setting of this fraction might be 10%". Not beyond a day: nobody has
 /// promised anything, and a tenth of the years for which a page has stood would outlast its next change by months.
-fn heuristic(stated: &Stated<'_>, control: &CacheControl) -> Option<u64> {
+fn heuristic(stated: &Stated<'_>) -> Option<u64> {
     const LONGEST: u64 = 24 * 60 * 60;
     // "heuristics can only be used on responses without explicit freshness whose status codes are defined as
     // heuristically cacheable […] and on responses without explicit freshness that have been marked as explicitly
     // cacheable (e.g., with a public response directive)".
-    let is_allowed = control.public || is_heuristically_cacheable(stated.status);
+    let is_allowed = stated.control.public || is_heuristically_cacheable(stated.status);
     let modified = date(stated.headers, &LAST_MODIFIED).filter(|_| is_allowed)?;
     let unchanged = stated.generated?.checked_sub(unix_seconds(modified))?;
     Some((unchanged / 10).min(LONGEST)).filter(|seconds| *seconds > 0)
@@ -285,6 +288,7 @@ mod tests {
         Stated {
             status: StatusCode::OK,
             headers,
+            control: CacheControl::of(headers),
             expires_after: expires_after(headers, from_unix_seconds(NOW)),
             generated: Some(NOW),
         }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::header::{HeaderMap, HeaderName};
 
-use crate::headers::{NameList, cookies};
+use crate::headers::{FieldSet, NameList, cookies};
 use crate::outcome::Reason;
 
 /// Cookies that do not change the page: analytics, advertising, consent, chat, load balancers, CSRF.
@@ -258,7 +258,7 @@ pub const BYPASS_QUERY: &[&str] = &[
 /// The lists in force.
 #[derive(Debug, Clone)]
 pub(crate) struct IdentityRules {
-    pub(crate) bypass_headers: Vec<HeaderName>,
+    pub(crate) bypass_headers: FieldSet,
     pub(crate) bypass_query: NameList,
     pub(crate) cookies: CookieRule,
 }
@@ -281,7 +281,7 @@ impl IdentityRules {
     /// somebody's are returned, for fills must not carry them, nor pages vary by them.
     pub(crate) fn everyone(&mut self) -> Vec<HeaderName> {
         self.cookies = CookieRule::Only(NameList::default());
-        std::mem::take(&mut self.bypass_headers)
+        std::mem::take(&mut self.bypass_headers).into_names()
     }
 }
 
@@ -326,7 +326,7 @@ pub(crate) fn identity<'a>(
     query: &str,
     rules: &IdentityRules,
 ) -> Option<Identity<'a>> {
-    if rules.bypass_headers.iter().any(|name| headers.contains_key(name)) {
+    if rules.bypass_headers.is_any_in(headers) {
         return Some(Identity::Credentials);
     }
     if let Some(cookie) = cookies(headers).find(|cookie| rules.cookies.is_identity(cookie.name)) {

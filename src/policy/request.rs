@@ -165,7 +165,7 @@ mod tests {
         RequestRules {
             filters: Filters::default(),
             identity: IdentityRules {
-                bypass_headers: vec![header::AUTHORIZATION],
+                bypass_headers: [header::AUTHORIZATION].into_iter().collect(),
                 bypass_query: NameList::new(["token"]),
                 cookies: CookieRule::AllBut {
                     ignored: NameList::default(),

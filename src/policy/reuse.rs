@@ -103,7 +103,7 @@ impl Bonds {
     /// With a lifetime set by the operator (`rules.ttl`), neither `no-cache` nor `s-maxage` is the backend's
     /// word on it any more; `must-revalidate` is about what comes after, and stands.
     pub(crate) fn of(head: &StoredHead, rules: &LifetimeRules) -> Self {
-        let control = CacheControl::of(&head.headers);
+        let control = CacheControl::of_stored(head);
         let is_said = rules.ttl_of(head.status).is_none();
         Self {
             no_cache: control.no_cache && is_said,
@@ -200,6 +200,7 @@ fn difference(left: u64, right: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Ready;
     use http::{HeaderMap, HeaderValue, StatusCode};
     use std::time::Duration;
 
@@ -210,6 +211,7 @@ mod tests {
             status: StatusCode::OK,
             headers,
             expires_after: None,
+            ready: Ready::default(),
         }
     }
 

@@ -84,6 +84,7 @@ mod tests {
     use super::*;
     use crate::config::Ttl;
     use crate::headers::header_map;
+    use crate::policy::cache_control::CacheControl;
 
     fn shown(headers: &HeaderMap) -> Vec<(&str, &str)> {
         let mut fields: Vec<_> = headers
@@ -163,6 +164,7 @@ mod tests {
             let stated = Stated {
                 status: StatusCode::OK,
                 headers: &headers,
+                control: CacheControl::of(&headers),
                 expires_after,
                 generated: None,
             };

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::clock::unix_seconds;
 use crate::config::SetCookie;
 use crate::config::rule::Audience;
-use crate::head::StoredHead;
+use crate::head::{Ready, StoredHead};
 use crate::headers::{NameList, list_values, strip_hop_by_hop, weight};
 use crate::outcome::Reason;
 use crate::policy::cache_control::CacheControl;
@@ -209,6 +209,7 @@ fn by_lifetime(
     let stated = Stated {
         status,
         headers,
+        control: CacheControl::of(headers),
         expires_after: expires_after(headers, asked.now),
         generated: Some(unix_seconds(asked.now)),
     };
@@ -223,7 +224,7 @@ fn by_lifetime(
         Lifetime::Granted(_) => None,
         said => said.seconds().filter(|seconds| *seconds > 0 || own.is_none()),
     };
-    let no_cache = own.is_none() && CacheControl::of(headers).no_cache;
+    let no_cache = own.is_none() && stated.control.no_cache;
     if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
         // A longer explicit lifetime is not granted: what is missing may come, and addresses that do
         // not exist are without number.
@@ -305,6 +306,7 @@ pub(crate) fn stored_head(
         status,
         headers: kept,
         expires_after,
+        ready: Ready::default(),
     }
 }
 
@@ -617,6 +619,7 @@ mod tests {
                 status: StatusCode::OK,
                 headers: said.clone(),
                 expires_after: None,
+                ready: Ready::default(),
             };
             // A 304 that repeats nothing leaves what is stored as it is.
             let stays = may_stay(&merged, &HeaderMap::new(), &asked, &rules());

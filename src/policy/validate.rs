@@ -124,14 +124,17 @@ pub(crate) fn client_condition(
             Condition::Send
         };
     }
+    let Some(since) = only_date(client, &header::IF_MODIFIED_SINCE) else {
+        return Condition::Send;
+    };
     // RFC 9111 §4.3.2: "If […] the Last-Modified header field is not present in a stored response, a cache SHOULD use
     // the stored response's Date field value".
     let validator = match response.contains_key(header::LAST_MODIFIED) {
         true => date(response, &header::LAST_MODIFIED),
         false => date(response, &header::DATE),
     };
-    match (only_date(client, &header::IF_MODIFIED_SINCE), validator) {
-        (Some(since), Some(modified)) if modified <= since => Condition::NotModified,
+    match validator {
+        Some(modified) if modified <= since => Condition::NotModified,
         _ => Condition::Send,
     }
 }
@@ -229,6 +232,7 @@ fn backwards(first: &str, last: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Ready;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -405,6 +409,7 @@ mod tests {
             status: StatusCode::OK,
             headers,
             expires_after,
+            ready: Ready::default(),
         };
         let stays = [
             "content-encoding",

@@ -30,9 +30,10 @@ impl Engine {
         if !visit.may_share(&snapshot.rendering.head) {
             return Ok(Round::Pass(Reason::Authorization));
         }
-        let reuse = self.reuse_of(visit, &snapshot, generated);
+        let now = self.clock.unix_seconds();
+        let reuse = reuse_at(now, visit, &snapshot, generated);
         let trace = &visit.target.trace;
-        trace.note(|| trace::standing(&reuse, visit, &snapshot.rendering.head, self.clock.unix_seconds()));
+        trace.note(|| trace::standing(&reuse, visit, &snapshot.rendering.head, now));
         let used = match learnt.validated {
             true => Some((revalidated(learnt, &reuse.standing()), None)),
             false => self.choose(store, visit, learnt, (&snapshot, generated, reuse)),
@@ -40,7 +41,6 @@ impl Engine {
         let Some((mut verdict, renewal)) = used else {
             return Err(Some(Stale { snapshot, generated }));
         };
-        let now = self.clock.unix_seconds();
         let times = match verdict.outcome {
             Outcome::Stale => Times::of_stale(generated, now, &snapshot.rendering.head),
             _ => Times::of(generated, now),
@@ -66,13 +66,7 @@ impl Engine {
 
     /// In what state a snapshot is now.
     pub(super) fn reuse_of(&self, visit: &Visit, snapshot: &Snapshot, generated: Generated) -> Reuse {
-        let rules = &visit.rules.store.lifetimes;
-        reuse(
-            &snapshot.rendering.head,
-            generated,
-            self.clock.unix_seconds(),
-            rules,
-        )
+        reuse_at(self.clock.unix_seconds(), visit, snapshot, generated)
     }
 
     /// How it is used without asking the backend, if it may be, and why it is renewed behind that.
@@ -115,6 +109,11 @@ impl Engine {
         let reason = self.paused(store, visit, (snapshot, generated), &standing)?;
         Some((stale(reason), None))
     }
+}
+
+fn reuse_at(now: u64, visit: &Visit, snapshot: &Snapshot, generated: Generated) -> Reuse {
+    let rules = &visit.rules.store.lifetimes;
+    reuse(&snapshot.rendering.head, generated, now, rules)
 }
 
 /// What is not safe is not sent behind anybody's back, and neither are anybody's credentials.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use http::{Request, Response};
 use tokio::sync::Semaphore;
 
 use crate::config::{CreateProxyConfig, check};
@@ -161,11 +161,17 @@ impl Proxy {
 
     /// The proxy as a router; it takes every path and method, so it nests and serves as a fallback.
     pub fn router(&self) -> Router {
-        let proxy = self.clone();
-        Router::new().fallback(move |request: Request<Body>| {
-            let proxy = proxy.clone();
-            async move { Arc::clone(&proxy.engine).handle(request).await }
-        })
+        let proxy = Arc::new(self.clone());
+        Router::new().fallback(move |request: Request<Body>| proxy.answer(request))
+    }
+
+    /// Answers one request, as the [`router`](Self::router) does: for a [`Server`](crate::server::Server) that has
+    /// nothing to route.
+    pub fn answer(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
+        Arc::clone(&self.engine).handle(request)
     }
 
     /// What invalidates this proxy's snapshots.

@@ -329,6 +329,7 @@ impl Forgets for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Ready;
     use http::{HeaderMap, StatusCode};
 
     fn subject<'a>(key: &'a Key, is_overtaken: &'a dyn Fn() -> bool) -> Subjected<'a> {
@@ -345,6 +346,7 @@ mod tests {
                 status: StatusCode::NOT_FOUND,
                 headers: HeaderMap::new(),
                 expires_after: None,
+                ready: Ready::default(),
             },
             body: Bytes::from_static(body),
             generated: 0,

@@ -135,20 +135,20 @@ impl Engine {
 
     /// Answers a request, and says in the response, the statistics and the log how.
     async fn handle(self: Arc<Self>, mut request: Request<Body>) -> Response<Body> {
-        let started = Instant::now();
+        let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let version = request.version();
         // RFC 9110 §7.8: in HTTP/1.0 it means nothing.
         if version < Version::HTTP_11 {
             request.headers_mut().remove(header::UPGRADE);
         }
         let trace = Trace::asked_for(&mut request, self.debug.as_ref());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let rules = Arc::clone(self.rules.of(method.as_str(), &path));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let rules = Arc::clone(self.rules.of(method.as_str(), uri.path()));
         // What panics is the application's: a key function, a clock. It costs this request, whoever serves.
         let answer = Arc::clone(&self).answer(request, Arc::clone(&rules), trace.clone());
         let answer = AssertUnwindSafe(answer).catch_unwind();
         let (mut response, verdict) = answer.await.unwrap_or_else(|_panic| {
-            tracing::error!(%method, path, "answering a request panicked");
+            tracing::error!(%method, path = uri.path(), "answering a request panicked");
             self.no_answer(Reason::Panic, &method)
         });
         // What the backend spoke says nothing about what we speak.
@@ -171,12 +171,12 @@ impl Engine {
         self.tally.count(&verdict);
         tracing::debug!(
             %method,
-            path,
+            path = uri.path(),
             rule = %rules.origin,
             outcome = verdict.outcome.as_str(),
             reason = verdict.reason.map(Reason::as_str),
             status = response.status().as_u16(),
-            ms = started.elapsed().as_millis(),
+            ms = started.map(|started| started.elapsed().as_millis()),
             "request"
         );
         response
@@ -204,8 +204,8 @@ impl Engine {
         };
         let facts = Facts {
             method: request.method(),
-            path: &target.path,
-            query: &target.query,
+            path: target.path(),
+            query: target.query(),
             headers: request.headers(),
             body,
             host: target.standing,

@@ -117,9 +117,9 @@ impl Engine {
     /// is shown; a visitor's request never deletes a file.
     async fn after_unsafe(&self, method: &Method, status: StatusCode, target: &Target, shown: Vec<String>) {
         // A method that `include_paths` names asks for a page; it changes none.
-        let rules = &self.rules.of(method.as_str(), &target.path).request;
+        let rules = &self.rules.of(method.as_str(), target.path()).request;
         if rules.after_unsafe == AfterUnsafe::Nothing
-            || rules.filters.judge(method.as_str(), &target.path) != Err(Reason::Method)
+            || rules.filters.judge(method.as_str(), target.path()) != Err(Reason::Method)
         {
             return;
         }
@@ -129,7 +129,7 @@ impl Engine {
             return;
         };
         let mut paths = shown;
-        paths.push(target.path.to_string());
+        paths.push(target.path().to_owned());
         paths.sort_unstable();
         paths.dedup();
         let done = tokio::task::spawn_blocking(move || {

@@ -117,6 +117,6 @@ fn negative_answer(visit: &Visit, negative: &Negative, now: u64) -> Round {
     let length = HeaderValue::from(negative.body.len());
     response.headers_mut().insert(header::CONTENT_LENGTH, length);
     let times = Times::of(Generated::At(negative.generated), now);
-    times.write_to(response.headers_mut(), negative.head.expires_after);
+    times.write_to(response.headers_mut(), &negative.head);
     Round::Answer(response, Verdict::hit(&standing))
 }

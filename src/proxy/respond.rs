@@ -4,11 +4,11 @@
 use axum::body::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
-use sfv::{KeyRef, ListSerializer, TokenRef};
 
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::reuse::Standing;
 use crate::policy::shape::Source;
+use crate::short::Short;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -103,43 +103,43 @@ impl Verdict {
 
     /// RFC 9211: `phantom-frame; hit; ttl=60`, `phantom-frame; fwd=uri-miss; stored`, …
     fn cache_status(&self) -> Option<HeaderValue> {
-        let text = self.serialize().ok()??;
-        HeaderValue::from_str(&text).ok()
+        if *self == Self::new(Outcome::Hit) {
+            return Some(HeaderValue::from_static("phantom-frame;hit"));
+        }
+        HeaderValue::from_str(self.serialize().text()?).ok()
     }
 
-    fn serialize(&self) -> Result<Option<String>, sfv::Error> {
-        let mut list = ListSerializer::new();
-        let mut item = list.bare_item(TokenRef::from_str("phantom-frame")?);
+    /// By hand, because every answer says it: a list of one token with parameters (RFC 9651 §4.1.1), whose keys and
+    /// tokens are ours.
+    fn serialize(&self) -> Short<LONGEST> {
+        let mut text = Short::new();
+        text.push("phantom-frame");
         if matches!(self.outcome, Outcome::Hit | Outcome::Stale) {
-            item = item.parameter(KeyRef::from_str("hit")?, true);
+            text.push(";hit");
         }
         if let Some(forward) = self.forward {
-            item = item.parameter(KeyRef::from_str("fwd")?, TokenRef::from_str(forward.as_str())?);
+            text.push(";fwd=");
+            text.push(forward.as_str());
         }
         if let Some(status) = self.forward_status {
-            item = item.parameter(
-                KeyRef::from_str("fwd-status")?,
-                i64::from(status).try_into().unwrap_or(sfv::integer(0)),
-            );
+            text.push(";fwd-status=");
+            text.push_number(u64::from(status));
         }
         if let Some(ttl) = self.ttl {
-            let ttl: sfv::Integer = ttl
-                .clamp(-MOST_TTL, MOST_TTL)
-                .try_into()
-                .unwrap_or(sfv::integer(0));
-            item = item.parameter(KeyRef::from_str("ttl")?, ttl);
+            text.push(if ttl < 0 { ";ttl=-" } else { ";ttl=" });
+            text.push_number(ttl.unsigned_abs().min(MOST_TTL));
         }
         if self.keeping == Keeping::Stored {
-            item = item.parameter(KeyRef::from_str("stored")?, true);
+            text.push(";stored");
         }
         if self.outcome == Outcome::Collapsed {
-            item = item.parameter(KeyRef::from_str("collapsed")?, true);
+            text.push(";collapsed");
         }
         if let Some(reason) = self.reason {
-            item = item.parameter(KeyRef::from_str("detail")?, TokenRef::from_str(reason.as_str())?);
+            text.push(";detail=");
+            text.push(reason.as_str());
         }
-        let _ = item;
-        Ok(list.finish())
+        text
     }
 
     /// Adds `Cache-Status` behind those of caches nearer to the origin (RFC 9211 §2).
@@ -151,7 +151,10 @@ impl Verdict {
 }
 
 /// RFC 9651 §3.3.1: fifteen digits.
-const MOST_TTL: i64 = 999_999_999_999_999;
+const MOST_TTL: u64 = 999_999_999_999_999;
+
+/// Bytes of `Cache-Status`, with room to spare.
+const LONGEST: usize = 192;
 
 /// Answers in place of the backend.
 pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
@@ -202,9 +205,78 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sfv::{KeyRef, ListSerializer, TokenRef};
 
     fn text(verdict: Verdict) -> String {
         verdict.cache_status().unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// What the serializer of structured fields makes of it.
+    fn by_sfv(verdict: &Verdict) -> String {
+        let key = |name| KeyRef::from_str(name).unwrap();
+        let token = |name| TokenRef::from_str(name).unwrap();
+        let mut list = ListSerializer::new();
+        let mut item = list.bare_item(token("phantom-frame"));
+        if matches!(verdict.outcome, Outcome::Hit | Outcome::Stale) {
+            item = item.parameter(key("hit"), true);
+        }
+        if let Some(forward) = verdict.forward {
+            item = item.parameter(key("fwd"), token(forward.as_str()));
+        }
+        if let Some(status) = verdict.forward_status {
+            item = item.parameter(key("fwd-status"), sfv::integer(i64::from(status)));
+        }
+        if let Some(ttl) = verdict.ttl {
+            let most = MOST_TTL as i64;
+            item = item.parameter(key("ttl"), sfv::integer(ttl.clamp(-most, most)));
+        }
+        if verdict.keeping == Keeping::Stored {
+            item = item.parameter(key("stored"), true);
+        }
+        if verdict.outcome == Outcome::Collapsed {
+            item = item.parameter(key("collapsed"), true);
+        }
+        if let Some(reason) = verdict.reason {
+            item = item.parameter(key("detail"), token(reason.as_str()));
+        }
+        let _ = item;
+        list.finish().unwrap()
+    }
+
+    #[test]
+    fn every_verdict_is_written_as_a_structured_field() {
+        let reasons = || [None].into_iter().chain(Reason::ALL.iter().copied().map(Some));
+        let forwards = || reasons().map(|reason| reason.map(Reason::forward));
+        let mut seen = 0;
+        for outcome in Outcome::ALL.iter().copied() {
+            for keeping in [Keeping::Stored, Keeping::NotStored] {
+                for (reason, forward) in reasons()
+                    .zip(forwards())
+                    .chain(reasons().map(|reason| (reason, None)))
+                {
+                    for (ttl, forward_status) in [
+                        (None, None),
+                        (Some(0), Some(304)),
+                        (Some(60), None),
+                        (Some(-1), Some(u16::MAX)),
+                        (Some(i64::MAX), None),
+                        (Some(i64::MIN), Some(200)),
+                    ] {
+                        let verdict = Verdict {
+                            outcome,
+                            reason,
+                            forward,
+                            keeping,
+                            ttl,
+                            forward_status,
+                        };
+                        assert_eq!(text(verdict), by_sfv(&verdict));
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(seen > 5000);
     }
 
     #[test]

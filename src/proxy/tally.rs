@@ -1,6 +1,9 @@
 //! How many requests came to what, and the hourly line that says what is not stored and why.
+//!
+//! A hit adds one to a number, and takes no lock.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,18 +29,21 @@ impl Statistics {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Tally {
-    counts: Mutex<Counts>,
+    outcomes: [AtomicU64; OUTCOMES],
+    reasons: [AtomicU64; REASONS],
+    rare: Mutex<Rare>,
 }
 
-#[derive(Default)]
-struct Counts {
-    all: Statistics,
+const OUTCOMES: usize = Outcome::ALL.len();
+const REASONS: usize = Reason::ALL.len();
+
+/// What hits do not touch.
+struct Rare {
     cookies: CookieNames,
-    /// Since the last line.
-    since: u64,
-    unstored: HashMap<Reason, u64>,
+    /// At the last line.
+    requests: u64,
+    reasons: [u64; REASONS],
     last_line: Option<Instant>,
 }
 
@@ -56,76 +62,111 @@ const BETWEEN_LINES: Duration = Duration::from_secs(3600);
 /// Cookies that the line names.
 const NAMED: usize = 3;
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            outcomes: [const { AtomicU64::new(0) }; OUTCOMES],
+            reasons: [const { AtomicU64::new(0) }; REASONS],
+            rare: Mutex::new(Rare {
+                cookies: CookieNames::default(),
+                requests: 0,
+                reasons: [0; REASONS],
+                last_line: None,
+            }),
+        }
+    }
+}
+
 impl Tally {
     pub(crate) fn count(&self, verdict: &Verdict) {
-        let line = {
-            let mut counts = self.counts();
-            *counts.all.outcomes.entry(verdict.outcome).or_default() += 1;
-            counts.since += 1;
-            if let Some(reason) = verdict.reason {
-                *counts.all.reasons.entry(reason).or_default() += 1;
-                // As good as a hit: there is nothing to mend.
-                if reason != Reason::Revalidating {
-                    *counts.unstored.entry(reason).or_default() += 1;
-                }
-            }
-            counts.line_if_due()
-        };
-        if let Some(line) = line {
+        let earlier = add(&self.outcomes, verdict.outcome as usize);
+        if let Some(reason) = verdict.reason {
+            add(&self.reasons, reason as usize);
+        }
+        // A hit makes no line due but by their number, and asks seldom.
+        let may_be_due = verdict.reason.is_some() || (earlier + 1).is_multiple_of(FIRST_LINE);
+        if let Some(line) = may_be_due.then(|| self.line_if_due()).flatten() {
             line.say();
         }
     }
 
     /// A request that passed for the sake of this cookie.
     pub(crate) fn cookie(&self, name: &[u8]) {
-        self.counts().cookies.count(shown(name));
+        self.rare().cookies.count(shown(name));
     }
 
     /// A page that was served and, as it turned out after its head, not kept.
     pub(crate) fn not_kept(&self, reason: Reason) {
-        let mut counts = self.counts();
-        *counts.all.reasons.entry(reason).or_default() += 1;
-        *counts.unstored.entry(reason).or_default() += 1;
+        add(&self.reasons, reason as usize);
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
-        let counts = self.counts();
+        let outcomes = Outcome::ALL.iter().map(|outcome| (*outcome, *outcome as usize));
+        let reasons = Reason::ALL.iter().map(|reason| (*reason, *reason as usize));
         Statistics {
-            cookies: counts.cookies.most(),
-            ..counts.all.clone()
+            outcomes: outcomes
+                .map(|(outcome, at)| (outcome, read(&self.outcomes, at)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            reasons: reasons
+                .map(|(reason, at)| (reason, read(&self.reasons, at)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            cookies: self.rare().cookies.most(),
         }
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rare(&self) -> MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line_if_due(&self) -> Option<Line> {
+        let mut rare = self.rare();
+        let has_waited = rare.last_line.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
+        let requests: u64 = (0..OUTCOMES).map(|at| read(&self.outcomes, at)).sum();
+        if requests - rare.requests < FIRST_LINE || !has_waited {
+            return None;
+        }
+        let now: [u64; REASONS] = std::array::from_fn(|at| read(&self.reasons, at));
+        let since = |reason: Reason| {
+            let at = reason as usize;
+            now.get(at).copied().unwrap_or(0) - rare.reasons.get(at).copied().unwrap_or(0)
+        };
+        let unstored = || {
+            let all = Reason::ALL.iter().copied();
+            // As good as a hit: there is nothing to mend.
+            all.filter(|reason| *reason != Reason::Revalidating)
+        };
+        // While there is nothing to say, the line stays due.
+        let top = unstored()
+            .filter(|reason| since(*reason) > 0)
+            .max_by_key(|reason| (since(*reason), reason.as_str()))?;
+        let cookies = match since(Reason::Cookie) > 0 {
+            true => rare.cookies.most(),
+            false => Vec::new(),
+        };
+        let line = Line {
+            unstored: unstored().map(since).sum(),
+            requests: requests - rare.requests,
+            top,
+            cookies: cookies.into_iter().take(NAMED).map(|(name, _)| name).collect(),
+        };
+        rare.requests = requests;
+        rare.reasons = now;
+        rare.last_line = Some(Instant::now());
+        Some(line)
     }
 }
 
-impl Counts {
-    fn line_if_due(&mut self) -> Option<Line> {
-        let has_waited = self.last_line.is_none_or(|last| last.elapsed() >= BETWEEN_LINES);
-        if self.since < FIRST_LINE || !has_waited {
-            return None;
-        }
-        // While there is nothing to say, the line stays due.
-        let (top, _) = self
-            .unstored
-            .iter()
-            .max_by_key(|(reason, count)| (**count, reason.as_str()))?;
-        let top = *top;
-        let by_reason = std::mem::take(&mut self.unstored);
-        self.last_line = Some(Instant::now());
-        let cookies = match by_reason.contains_key(&Reason::Cookie) {
-            true => self.cookies.most(),
-            false => Vec::new(),
-        };
-        Some(Line {
-            unstored: by_reason.values().sum(),
-            requests: std::mem::take(&mut self.since),
-            top,
-            cookies: cookies.into_iter().take(NAMED).map(|(name, _)| name).collect(),
-        })
-    }
+/// One more; how many there were. Only sums are read, so no order is needed.
+fn add(counts: &[AtomicU64], at: usize) -> u64 {
+    counts
+        .get(at)
+        .map_or(0, |count| count.fetch_add(1, Ordering::Relaxed))
+}
+
+fn read(counts: &[AtomicU64], at: usize) -> u64 {
+    counts.get(at).map_or(0, |count| count.load(Ordering::Relaxed))
 }
 
 impl Line {
@@ -207,19 +248,23 @@ fn shown(name: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn passed(tally: &Tally, reason: Reason) -> Option<Line> {
+        add(&tally.outcomes, Outcome::Pass as usize);
+        add(&tally.reasons, reason as usize);
+        tally.line_if_due()
+    }
+
     #[test]
     fn the_line_comes_after_fifty_requests_and_then_at_most_hourly() {
-        let mut counts = Counts::default();
+        let tally = Tally::default();
         let mut lines = Vec::new();
         for number in 0..200 {
-            counts.since += 1;
             let reason = if number % 3 == 0 {
                 Reason::Cookie
             } else {
                 Reason::Json
             };
-            *counts.unstored.entry(reason).or_default() += 1;
-            lines.extend(counts.line_if_due());
+            lines.extend(passed(&tally, reason));
         }
         let line = Line {
             unstored: 50,
@@ -232,15 +277,15 @@ mod tests {
 
     #[test]
     fn a_line_that_has_nothing_to_say_yet_stays_due() {
-        let mut counts = Counts {
-            since: 70,
-            ..Counts::default()
-        };
-        assert_eq!(counts.line_if_due(), None);
-        counts.since += 1;
-        *counts.unstored.entry(Reason::Cookie).or_default() += 1;
+        let tally = Tally::default();
+        for _ in 0..60 {
+            add(&tally.outcomes, Outcome::Hit as usize);
+        }
+        for _ in 0..10 {
+            assert_eq!(passed(&tally, Reason::Revalidating), None);
+        }
         for (name, times) in [("lang", 3), ("session", 5), ("a", 1), ("theme", 4)] {
-            (0..times).for_each(|_| counts.cookies.count(name.to_owned()));
+            (0..times).for_each(|_| tally.cookie(name.as_bytes()));
         }
         let line = Line {
             unstored: 1,
@@ -248,8 +293,29 @@ mod tests {
             top: Reason::Cookie,
             cookies: ["session", "theme", "lang"].map(str::to_owned).to_vec(),
         };
-        assert_eq!(counts.line_if_due(), Some(line));
-        assert_eq!(counts.line_if_due(), None);
+        assert_eq!(passed(&tally, Reason::Cookie), Some(line));
+        assert_eq!(tally.line_if_due(), None);
+    }
+
+    #[test]
+    fn each_request_is_counted_by_its_outcome_and_its_reason() {
+        let tally = Tally::default();
+        for (at, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, at);
+            tally.count(&Verdict::new(*outcome));
+        }
+        for (at, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, at);
+            tally.count(&Verdict::refused(*reason));
+        }
+        tally.not_kept(Reason::TooLarge);
+        let statistics = tally.statistics();
+        assert_eq!(statistics.of(Outcome::Hit), 1);
+        assert_eq!(statistics.of(Outcome::Refused), 1 + REASONS as u64);
+        assert_eq!(statistics.outcomes.len(), OUTCOMES);
+        assert_eq!(statistics.reasons.len(), REASONS);
+        assert_eq!(statistics.reasons[&Reason::TooLarge], 2);
+        assert_eq!(statistics.reasons[&Reason::Json], 1);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The one parsed target that serves key, log and backend (RFC 9112 §3.2).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Version};
 
 use crate::config::check::SiteRules;
@@ -18,12 +19,12 @@ use crate::proxy::trace::Trace;
 /// What a request asks for, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) path: Box<str>,
-    pub(crate) query: Box<str>,
+    /// Path and query, as they were sent.
+    asked: PathAndQuery,
     /// The host as the visitor sent it.
-    pub(crate) own_host: Box<str>,
+    pub(crate) own_host: Arc<str>,
     /// The host that a page is kept for: `public_url`'s, or the visitor's in lower case.
-    pub(crate) site_host: Box<str>,
+    pub(crate) site_host: Arc<str>,
     /// The scheme under which the visitor sees the site, as far as it can be believed.
     pub(crate) own_scheme: &'static str,
     pub(crate) site_scheme: &'static str,
@@ -44,9 +45,10 @@ impl Target {
         let is_of_http = uri
             .scheme()
             .is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
-        if !uri.path().starts_with('/') || !is_of_http || !has_one_framing(request.headers()) {
-            return Err(Reason::BadRequest);
-        }
+        let asked = uri
+            .path_and_query()
+            .filter(|asked| asked.path().starts_with('/') && is_of_http && has_one_framing(request.headers()))
+            .ok_or(Reason::BadRequest)?;
         let peer = request
             .extensions()
             .get::<ConnectInfo<SocketAddr>>()
@@ -66,7 +68,7 @@ impl Target {
         let mut own_scheme = "http";
         if is_trusted {
             if let Some(claimed) = first(request.headers(), &X_FORWARDED_HOST).filter(|host| is_host(host)) {
-                own_host = claimed.to_owned();
+                own_host = claimed;
             }
             if first(request.headers(), &X_FORWARDED_PROTO)
                 .is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
@@ -74,12 +76,12 @@ impl Target {
                 own_scheme = "https";
             }
         }
+        let own_host: Arc<str> = own_host.into();
         let (site_scheme, site_host, standing) = site(&own_host, own_scheme, rules);
         Ok(Self {
-            path: uri.path().into(),
-            query: uri.query().unwrap_or_default().into(),
-            own_host: own_host.into(),
-            site_host: site_host.into(),
+            asked: asked.clone(),
+            own_host,
+            site_host,
             own_scheme,
             site_scheme,
             standing,
@@ -87,6 +89,15 @@ impl Target {
             trust,
             trace: Trace::default(),
         })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.asked.path()
+    }
+
+    /// Without the question mark; empty where there is none.
+    pub(crate) fn query(&self) -> &str {
+        self.asked.query().unwrap_or_default()
     }
 
     pub(super) fn traced(self, trace: Trace) -> Self {
@@ -120,7 +131,7 @@ fn has_one_framing(headers: &HeaderMap) -> bool {
 
 /// RFC 9112 §3.2.2: an absolute-form target wins over `Host`. §3.2: none in HTTP/1.1, whatever the form,
 /// several, or a malformed one are a bad request.
-fn host(request: &Request<Body>) -> Result<String, Reason> {
+fn host(request: &Request<Body>) -> Result<&str, Reason> {
     let mut lines = request.headers().get_all(header::HOST).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -138,10 +149,10 @@ fn host(request: &Request<Body>) -> Result<String, Reason> {
     };
     match (request.uri().authority(), line) {
         (_, None) if request.version() == Version::HTTP_11 => Err(Reason::BadRequest),
-        (Some(authority), _) if is_host(authority.as_str()) => Ok(authority.as_str().to_owned()),
+        (Some(authority), _) if is_host(authority.as_str()) => Ok(authority.as_str()),
         (Some(_), _) => Err(Reason::BadRequest),
-        (None, Some(host)) => Ok(host.to_owned()),
-        (None, None) if request.version() < Version::HTTP_11 => Ok("localhost".into()),
+        (None, Some(host)) => Ok(host),
+        (None, None) if request.version() < Version::HTTP_11 => Ok("localhost"),
         (None, None) => Err(Reason::BadRequest),
     }
 }
@@ -149,6 +160,20 @@ fn host(request: &Request<Body>) -> Result<String, Reason> {
 /// RFC 9110 §7.2: `uri-host [ ":" port ]`. A comma, which RFC 3986 would allow in a name, is what joins
 /// two lines of `Host`.
 fn is_host(text: &str) -> bool {
+    is_plain(text) || is_authority(text)
+}
+
+/// Nearly every host: letters, digits, hyphens and dots, and perhaps a port of at most four digits.
+fn is_plain(text: &str) -> bool {
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !name.is_empty()
+        && name.bytes().all(is_of_name)
+        && port.len() <= 4
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_authority(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
     };
@@ -167,19 +192,30 @@ fn is_host(text: &str) -> bool {
     is_name && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
-fn site(host: &str, scheme: &'static str, rules: &SiteRules) -> (&'static str, String, HostStanding) {
+fn site(host: &Arc<str>, scheme: &'static str, rules: &SiteRules) -> (&'static str, Arc<str>, HostStanding) {
     let Some((public_scheme, public_host)) = &rules.public else {
-        return (scheme, normal_host(host, scheme), HostStanding::Ours);
+        return (scheme, normal(host, scheme), HostStanding::Ours);
     };
     let public_scheme = if public_scheme == "https" { "https" } else { "http" };
-    let normal = normal_host(host, public_scheme);
-    let is_ours = normal == *public_host || rules.aliases.contains(&normal);
+    let is_ours = **host == **public_host || {
+        let normal = normal_host(host, public_scheme);
+        *normal == **public_host || rules.aliases.contains(&normal)
+    };
     let standing = if is_ours {
         HostStanding::Ours
     } else {
         HostStanding::Foreign
     };
-    (public_scheme, public_host.clone(), standing)
+    (public_scheme, Arc::clone(public_host), standing)
+}
+
+/// [`normal_host`], which most hosts are as they come.
+fn normal(host: &Arc<str>, scheme: &str) -> Arc<str> {
+    let may_end_in_own_port = host.ends_with(":80") || host.ends_with(":443");
+    match may_end_in_own_port || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => normal_host(host, scheme).into(),
+        false => Arc::clone(host),
+    }
 }
 
 fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -192,7 +228,7 @@ mod tests {
 
     fn rules(public: Option<&str>, trusted: &[&str]) -> SiteRules {
         SiteRules {
-            public: public.map(|host| ("https".to_owned(), host.to_owned())),
+            public: public.map(|host| ("https".to_owned(), host.into())),
             aliases: vec!["www.example.com".into()],
             trusted_proxies: trusted.iter().map(|text| text.parse().unwrap()).collect(),
         }
@@ -207,6 +243,29 @@ mod tests {
         let peer: SocketAddr = "10.1.2.3:4".parse().unwrap();
         request.extensions_mut().insert(ConnectInfo(peer));
         Target::of(&request, rules)
+    }
+
+    #[test]
+    fn what_is_taken_for_a_plain_host_is_one() {
+        for (text, expected) in [
+            ("example.com", true),
+            ("EXAMPLE.com:8080", true),
+            ("127.0.0.1:", true),
+            ("-", true),
+            ("..", true),
+            ("a:0000", true),
+            ("a:65535", false),
+            ("", false),
+            (":80", false),
+            ("a_b", false),
+            ("a:b", false),
+            ("a:1:2", false),
+            ("[::1]", false),
+            ("a,b", false),
+        ] {
+            assert_eq!(is_plain(text), expected, "{text}");
+            assert!(!expected || is_authority(text), "{text}");
+        }
     }
 
     #[test]
@@ -272,7 +331,7 @@ mod tests {
     #[test]
     fn the_absolute_form_wins() {
         let found = target("http://real.example/x", &[("host", "other")], &rules(None, &[])).unwrap();
-        assert_eq!((&*found.own_host, &*found.path), ("real.example", "/x"));
+        assert_eq!((&*found.own_host, found.path()), ("real.example", "/x"));
     }
 
     #[test]

@@ -130,12 +130,9 @@ fn fit_for_a_field(text: &str, longest: usize) -> String {
 
 /// What is asked for, as it was understood.
 pub(super) fn target(method: &http::Method, target: &Target) -> String {
+    let (path, query) = (target.path(), target.query());
     let Target {
-        path,
-        query,
-        own_host,
-        own_scheme,
-        ..
+        own_host, own_scheme, ..
     } = target;
     let question = if query.is_empty() { "" } else { "?" };
     let standing = match target.standing {
@@ -173,7 +170,7 @@ fn parts_of_key(rules: &KeyRules, visit: &Visit) -> String {
         // Writing to a String cannot fail.
         let _ = write!(text, ", {part}");
     };
-    if *visit.query != *visit.target.query {
+    if *visit.query != *visit.target.query() {
         part(format_args!("which is cut or sorted to ?{}", visit.query));
     }
     if rules.host == HostInKey::Part {

@@ -107,7 +107,7 @@ impl Visit {
         Asked {
             scheme: self.target.site_scheme,
             host: &self.target.site_host,
-            path: &self.target.path,
+            path: self.target.path(),
             query: &fill.query,
             included: self.included,
             unkeyed: &fill.unkeyed,
@@ -118,7 +118,7 @@ impl Visit {
 
     /// The line of what the fill asks for.
     pub(super) fn own_line(&self, fill: &FillRequest) -> String {
-        target_line(self.method().as_str(), &self.target.path, &fill.query)
+        target_line(self.method().as_str(), self.target.path(), &fill.query)
     }
 }
 
@@ -133,7 +133,7 @@ fn lookup_method(method: &Method) -> &Method {
 fn source<'a>(parts: &'a Parts, target: &'a Target, query: &'a str, body: Option<&Bytes>) -> KeySource<'a> {
     KeySource {
         method: lookup_method(&parts.method).as_str(),
-        path: &target.path,
+        path: target.path(),
         query,
         scheme: target.site_scheme,
         host: &target.site_host,
@@ -207,7 +207,7 @@ impl Engine {
             Err(KeyBody::Late) => return self.refuse(Reason::RequestTimeout, &parts.method),
         };
         let credentials = Credentials::set_aside(&mut parts.headers, &rules.fill.aside);
-        let query = rules.key.keep_query(&target.query).into_owned();
+        let query = rules.key.keep_query(target.query()).into_owned();
         let key = rules.key.key(&source(&parts, &target, &query, body.as_ref()));
         let Some(key) = key else {
             let body = body.map_or_else(Body::empty, Body::from);

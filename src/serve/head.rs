@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
+use crate::head::StoredHead;
 use crate::headers::CDN_CACHE_CONTROL;
 use crate::policy::validate::{Condition, client_condition};
 
@@ -30,6 +31,9 @@ const OF_THE_PAGE: [HeaderName; 6] = [
     header::LAST_MODIFIED,
 ];
 
+/// Fields of the bytes that every answer with bytes has.
+const PLACES: [HeaderName; 2] = [header::CONTENT_LENGTH, header::ACCEPT_RANGES];
+
 /// Status and fields as they are stored, and the entity tag that stands for them.
 pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&HeaderValue>) -> Response<()> {
     let mut head = Response::new(());
@@ -39,6 +43,29 @@ pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&H
         head.headers_mut().insert(header::ETAG, etag.clone());
     }
     head
+}
+
+/// [`full_head`] of what is stored, made once. The fields that every answer says anew have their places in it
+/// already, so that none has to be made room for: `Age`, `Date` and `Expires`, and those of the bytes, which
+/// [`on_top`] sets or takes out.
+pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Response<()> {
+    const LATER: HeaderValue = HeaderValue::from_static("");
+    let fields = head.ready.fields.get_or_init(|| {
+        let mut fields = head.headers.clone();
+        let expires = head.expires_after.map(|_| header::EXPIRES);
+        if let Some(etag) = etag {
+            fields.insert(header::ETAG, etag.clone());
+        }
+        for name in [header::AGE, header::DATE]
+            .into_iter()
+            .chain(expires)
+            .chain(PLACES)
+        {
+            fields.insert(name, LATER);
+        }
+        fields
+    });
+    full_head(head.status, fields, etag)
 }
 
 /// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them; and here only those of
@@ -79,14 +106,23 @@ pub(super) fn on_top(head: Response<()>, file: Response<Body>) -> Response<Body>
             parts.headers.remove(name);
         }
     }
-    for name in [
-        header::CONTENT_LENGTH,
-        header::CONTENT_RANGE,
-        header::ACCEPT_RANGES,
-    ] {
-        if let Some(value) = file.headers.get(&name) {
-            parts.headers.insert(name, value.clone());
-        }
+    // Those that are not said of the bytes are not said at all; a place for them may be there.
+    for name in PLACES {
+        match file.headers.get(&name) {
+            Some(value) => parts.headers.insert(name, value.clone()),
+            None => parts.headers.remove(name),
+        };
+    }
+    if let Some(value) = file.headers.get(header::CONTENT_RANGE) {
+        parts.headers.insert(header::CONTENT_RANGE, value.clone());
     }
     Response::from_parts(parts, body)
+}
+
+/// An answer that has no bytes.
+pub(super) fn alone(mut head: Response<()>) -> Response<Body> {
+    for name in PLACES {
+        head.headers_mut().remove(name);
+    }
+    head.map(|()| Body::empty())
 }

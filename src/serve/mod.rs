@@ -17,7 +17,7 @@ use http::{Method, Response, StatusCode};
 use crate::policy::validate::{range_is_wanted, single_range};
 use crate::snapshot::{Snapshot, Store};
 
-use head::on_top;
+use head::{alone, on_top, ready_head};
 pub(crate) use head::{full_head, not_modified};
 pub(crate) use times::Times;
 
@@ -37,13 +37,13 @@ pub(crate) async fn answer(
     times: Times,
 ) -> Result<Response<Body>, Changed> {
     let stored = &snapshot.rendering.head;
-    let mut head = full_head(stored.status, &stored.headers, snapshot.etag.as_ref());
-    times.write_to(head.headers_mut(), stored.expires_after);
+    let mut head = ready_head(stored, snapshot.etag.as_ref());
+    times.write_to(head.headers_mut(), stored);
     if let Some(response) = not_modified(&head, method, client) {
         return Ok(response);
     }
     let Some(body) = &snapshot.body else {
-        return Ok(head.map(|()| Body::empty()));
+        return Ok(alone(head));
     };
     // RFC 9110 §14.2: "a server MUST ignore a Range header field received with a request method that is
     // unrecognized or for which range handling is not defined"; it is for GET.

@@ -2,7 +2,6 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 
-use crate::clock::http_date;
 use crate::head::{Generated, StoredHead};
 use crate::policy::cache_control::CacheControl;
 
@@ -47,19 +46,15 @@ impl Times {
     /// Writes `Age`, `Date` and, of a response that had one, `Expires`. `Date` is the origin's, whatever the age
     /// (RFC 9110 §6.6.1: "the date and time at which the message was originated"), and the lifetime that `Expires`
     /// gave counts from there.
-    pub(crate) fn write_to(self, headers: &mut HeaderMap, expires_after: Option<u64>) {
+    pub(crate) fn write_to(self, headers: &mut HeaderMap, head: &StoredHead) {
         headers.insert(
             header::AGE,
             HeaderValue::from(self.now - self.generated + self.older),
         );
-        let date = |seconds: u64| HeaderValue::from_str(&http_date(seconds));
-        if let Ok(value) = date(self.generated) {
-            headers.insert(header::DATE, value);
-        }
-        if let Some(seconds) = expires_after
-            && let Ok(value) = date(self.generated.saturating_add(seconds.saturating_sub(self.older)))
-        {
-            headers.insert(header::EXPIRES, value);
+        headers.insert(header::DATE, head.ready.date.at(self.generated));
+        if let Some(seconds) = head.expires_after {
+            let expires = self.generated.saturating_add(seconds.saturating_sub(self.older));
+            headers.insert(header::EXPIRES, head.ready.expires.at(expires));
         }
     }
 }

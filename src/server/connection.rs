@@ -9,23 +9,22 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
-use tower::ServiceExt;
 
 use super::ServerLimits;
+use super::app::App;
 use super::streams::{Streams, Taking};
 use super::watch::{Activity, InFlight, Verdict, Watched};
 use crate::interim::Interims;
@@ -48,14 +47,14 @@ const PIECE: usize = 16 << 10;
 
 /// The application, and the two protocols that it is served by.
 pub(super) struct Protocols {
-    app: Router,
+    app: App,
     builder: auto::Builder<Streams>,
     max_header_fields: usize,
     max_target: usize,
 }
 
 impl Protocols {
-    pub(super) fn new(app: Router, limits: &ServerLimits) -> Self {
+    pub(super) fn new(app: App, limits: &ServerLimits) -> Self {
         let mut builder = auto::Builder::new(Streams {
             patience: limits.write_timeout,
         });
@@ -85,53 +84,61 @@ impl Protocols {
         }
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        peer: SocketAddr,
-        (activity, interims): (&Arc<Activity>, &Interims),
-    ) -> Result<Response<Body>, Infallible> {
-        let in_flight = Arc::new(activity.begin(request.version()));
+    async fn answer(&self, mut request: Request<Incoming>, asker: &Asker) -> Response<Counted<Body>> {
+        let in_flight = Arc::new(asker.activity.begin(request.version()));
         // hyper counts an HTTP/1.1 request's fields, not those of HTTP/2.
         if request.version() == Version::HTTP_2 && request.headers().len() > self.max_header_fields {
-            return Ok(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+            return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).map(Counted::out_of_sight);
         }
         let target = request.uri().path_and_query();
         if target.is_some_and(|target| target.as_str().len() > self.max_target) {
-            return Ok(plain(StatusCode::URI_TOO_LONG));
+            return plain(StatusCode::URI_TOO_LONG).map(Counted::out_of_sight);
         }
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(asker.peer));
         // RFC 9110 §15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client"; hyper's HTTP/2 has no way in.
         if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(interims.begin());
+            request.extensions_mut().insert(asker.interims.begin());
         }
         let is_http1 = request.version() < Version::HTTP_2;
         let (head, body) = request.into_parts();
-        let (body, trailed) = if is_http1 {
-            let body = Trailed::new(body);
-            let trailed = body.seen();
-            (Counted::wrap(body, &in_flight, None), Some(trailed))
-        } else {
-            (Counted::wrap(body, &in_flight, None), None)
+        let (body, trailed) = match (body.is_end_stream(), is_http1) {
+            (true, _) => (Body::empty(), None),
+            (false, true) => {
+                let body = Trailed::new(body);
+                let trailed = body.seen();
+                (Body::new(Counted::new(body, &in_flight, None)), Some(trailed))
+            }
+            (false, false) => (Body::new(Counted::new(body, &in_flight, None)), None),
         };
         let request = Request::from_parts(head, body);
-        let handler = AssertUnwindSafe(self.app.clone().oneshot(request)).catch_unwind();
+        let handler = AssertUnwindSafe(async { self.app.answer(request).await }).catch_unwind();
         let mut response = match handler.await {
-            Ok(answered) => answered.unwrap_or_else(|never| match never {}),
+            Ok(answered) => answered,
             Err(_panic) => {
-                tracing::error!(%peer, "a handler panicked");
+                tracing::error!(peer = %asker.peer, "a handler panicked");
                 plain(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
-        interims.end().await;
+        asker.interims.end().await;
         // What hyper took for trailers may have been the next request.
         let is_trailed = trailed.is_some_and(|trailed| trailed.load(Ordering::Relaxed));
         if is_trailed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        Ok(response.map(|body| Counted::wrap(body, &in_flight, Taking::of_this_stream())))
+        response.map(|body| match body.is_end_stream() {
+            true => Counted::out_of_sight(body),
+            false => Counted::new(body, &in_flight, Taking::of_this_stream()),
+        })
     }
+}
+
+/// Who asks on a connection, and what it is doing.
+struct Asker {
+    protocols: Arc<Protocols>,
+    peer: SocketAddr,
+    activity: Arc<Activity>,
+    interims: Interims,
 }
 
 fn plain(status: StatusCode) -> Response<Body> {
@@ -149,15 +156,16 @@ pub(super) async fn serve(
     limits: &ServerLimits,
     mut draining: Receiver<bool>,
 ) {
-    let service = {
-        let (protocols, activity, interims) =
-            (Arc::clone(protocols), Arc::clone(activity), stream.interims());
-        service_fn(move |request| {
-            let (protocols, activity) = (Arc::clone(&protocols), Arc::clone(&activity));
-            let interims = interims.clone();
-            async move { protocols.answer(request, peer, (&activity, &interims)).await }
-        })
-    };
+    let asker = Arc::new(Asker {
+        protocols: Arc::clone(protocols),
+        peer,
+        activity: Arc::clone(activity),
+        interims: stream.interims(),
+    });
+    let service = service_fn(move |request| {
+        let asker = Arc::clone(&asker);
+        async move { Ok::<_, Infallible>(asker.protocols.answer(request, &asker).await) }
+    });
     let mut connection = pin!(
         protocols
             .builder
@@ -195,28 +203,32 @@ pub(super) async fn serve(
 /// A body, of a request or of its response, that keeps the request in flight.
 struct Counted<B> {
     body: B,
-    _in_flight: Arc<InFlight>,
+    /// None once there is nothing to wait for.
+    _in_flight: Option<Arc<InFlight>>,
     /// Of a response in HTTP/2.
     taking: Option<Arc<Taking>>,
     /// What is left of a piece that was too large.
     rest: Bytes,
 }
 
-impl<B> Counted<B>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<axum::BoxError>,
-{
-    fn wrap(body: B, in_flight: &Arc<InFlight>, taking: Option<Arc<Taking>>) -> Body {
-        if body.is_end_stream() {
-            return Body::new(body);
-        }
-        Body::new(Self {
+impl<B> Counted<B> {
+    fn new(body: B, in_flight: &Arc<InFlight>, taking: Option<Arc<Taking>>) -> Self {
+        Self {
             body,
-            _in_flight: Arc::clone(in_flight),
+            _in_flight: Some(Arc::clone(in_flight)),
             taking,
             rest: Bytes::new(),
-        })
+        }
+    }
+
+    /// One that has ended keeps nothing in flight.
+    fn out_of_sight(body: B) -> Self {
+        Self {
+            body,
+            _in_flight: None,
+            taking: None,
+            rest: Bytes::new(),
+        }
     }
 }
 

@@ -242,9 +242,9 @@ impl AsyncWrite for Watched {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let waker = cx.waker().clone();
+        let waker = cx.waker();
         let (stream, activity) = (&mut this.stream, &this.activity);
-        let written = this.interims.write_with(&waker, |bytes| {
+        let written = this.interims.write_with(waker, |bytes| {
             let polled = Pin::new(&mut *stream).poll_write(cx, bytes);
             activity.note_write(&polled);
             polled

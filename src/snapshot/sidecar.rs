@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use crate::head::{Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
+use crate::head::{Ready, Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
 use crate::headers::is_hop_by_hop;
 
 /// Version of the format.
@@ -205,6 +205,7 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
             status,
             headers,
             expires_after: shape.expires_after,
+            ready: Ready::default(),
         },
         body,
     }))
@@ -267,6 +268,7 @@ mod tests {
                     status: StatusCode::OK,
                     headers,
                     expires_after: Some(60),
+                    ready: Ready::default(),
                 },
                 body: Some(SealedBody {
                     file: "index.html".into(),

@@ -1,5 +1,6 @@
 //! Of lifetimes: how long an answer is fresh, and who says so.
 
+use crate::head::Ready;
 use crate::headers::CDN_CACHE_CONTROL;
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::{
@@ -42,6 +43,7 @@ fn head() -> impl Strategy<Value = StoredHead> {
                 false => headers,
             },
             expires_after,
+            ready: Ready::default(),
         }
     })
 }
@@ -116,7 +118,13 @@ proptest! {
         prop_assert!(control.is_targeted);
         prop_assert_eq!(control, CacheControl::of(&alone));
         let lifetime = |headers: &HeaderMap, expires_after| {
-            let stated = Stated { status, headers, expires_after, generated: Some(generated) };
+            let stated = Stated {
+                status,
+                headers,
+                control: CacheControl::of(headers),
+                expires_after,
+                generated: Some(generated),
+            };
             Lifetime::of(&stated, &rules)
         };
         prop_assert_eq!(lifetime(&both, expires), lifetime(&alone, None));

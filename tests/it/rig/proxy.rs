@@ -302,10 +302,14 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) async fn start(router: Router) -> Self {
+        Self::over(|listener| Server::new(listener, router, ServerLimits::default())).await
+    }
+
+    async fn over(server: impl FnOnce(TcpListener) -> Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("the proxy's address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::new(listener, router, ServerLimits::default());
+        let server = server(listener);
         let task = tokio::spawn(async move {
             let shutdown = async move {
                 // Stopped either way, told or dropped.
@@ -338,8 +342,14 @@ struct Running {
 }
 
 impl Running {
+    /// As the program serves it, without a router.
     async fn start(proxy: Engine) -> Self {
-        let serving = Serving::start(proxy.router()).await;
+        let handler = {
+            let proxy = proxy.clone();
+            move |request| proxy.answer(request)
+        };
+        let server = |listener| Server::with_handler(listener, handler, ServerLimits::default());
+        let serving = Serving::over(server).await;
         Self { proxy, serving }
     }
 }

@@ -60,7 +60,11 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let addresses = (visitors.local_addr()?, control.local_addr()?);
     let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy, &stop));
     let max_connections = open_files::make_room(settings.max_connections);
-    let visitors = Server::new(visitors, proxy.router(), limits(settings, max_connections));
+    let visitors = {
+        let proxy = proxy.clone();
+        let answer = move |request| proxy.answer(request);
+        Server::with_handler(visitors, answer, limits(settings, max_connections))
+    };
     let control = Server::new(control, control_app, limits(settings, max_connections));
 
     let delay = settings.shutdown_delay;
