@@ -34,20 +34,21 @@ mod remove;
 mod scan;
 pub(crate) mod sidecar;
 mod usage;
+mod walk;
 mod write;
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "watch")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak, mpsc};
 use std::time::SystemTime;
 
 use crate::clock::{Clock, system_now};
 use crate::config::Durability;
 use crate::fsops::{FaultPlan, Fs};
 use crate::head::VariantId;
-use crate::key::KeyHash;
+use crate::key::{Key, KeyHash};
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
@@ -96,11 +97,15 @@ pub(crate) struct Store {
     gate: RwLock<()>,
     log: Mutex<Log>,
     ledger: Mutex<Ledger>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
     /// The ledger's number, for those who only want to know that.
     epoch: AtomicU64,
     stripes: [Mutex<()>; STRIPES],
     /// Bytes of bodies on their way to disk.
     under_way: Arc<AtomicU64>,
+    /// One count for each invalidation whose files are being removed.
+    clearing: Arc<()>,
     /// A round of evictions is under way.
     evicting: AtomicBool,
     /// When the disk last let nothing go, in seconds since 1970.
@@ -155,7 +160,7 @@ impl Store {
     }
 
     /// When somebody was last answered from the key, in seconds since 1970, if that is known.
-    pub(crate) fn used_at(&self, key: &KeyHash) -> Option<u64> {
+    pub(crate) fn used_at(&self, key: &Key) -> Option<u64> {
         let entry = self.index.get(key)?;
         Some(entry.life.used_at().into()).filter(|used| *used > 0)
     }
@@ -178,13 +183,22 @@ impl Store {
         let _ = self.jobs.send(Box::new(job));
     }
 
-    /// Returns when all that was to be done in the background so far is done.
-    pub(crate) fn barrier(&self) -> tokio::sync::oneshot::Receiver<()> {
+    /// Returns when the files of every invalidation are gone.
+    pub(crate) fn barrier(self: &Arc<Self>) -> tokio::sync::oneshot::Receiver<()> {
         let (done, wait) = tokio::sync::oneshot::channel();
-        self.run_later(move || {
-            let _ = done.send(());
-        });
+        self.answer_when_cleared(done);
         wait
+    }
+
+    /// Behind a slice of what is to be cleared each time.
+    fn answer_when_cleared(self: &Arc<Self>, done: tokio::sync::oneshot::Sender<()>) {
+        let store = Arc::clone(self);
+        self.run_later(move || match Arc::strong_count(&store.clearing) > 1 {
+            true if !done.is_closed() => store.answer_when_cleared(done),
+            _ => {
+                let _ = done.send(());
+            }
+        });
     }
 
     /// Bodies in memory.
@@ -193,7 +207,28 @@ impl Store {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
+        match self.ledger.try_lock() {
+            Ok(ledger) => ledger,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                let ledger = lock(&self.ledger);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                ledger
+            }
+        }
+    }
+
+    /// For who takes the ledger again and again: the lock is whoever's is quickest, and who has just let go of it
+    /// is quicker than who has to be woken.
+    fn let_others_in(&self) {
+        const PATIENCE: usize = 64;
+        for _ in 0..PATIENCE {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// The lock under which one key's files change.
