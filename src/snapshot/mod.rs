@@ -12,6 +12,7 @@
 
 mod adopt;
 mod body;
+mod entry;
 mod evict;
 mod folders;
 mod found;
@@ -272,10 +273,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_is_gone_hears_of_no_invalidation_and_is_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(StoreOptions {
+    fn open(dir: &tempfile::TempDir) -> Arc<Store> {
+        let options = StoreOptions {
             dir: dir.path().join("snapshots"),
             site: None,
             backend: "http://localhost".into(),
@@ -289,8 +288,30 @@ mod tests {
             memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
-        })
-        .unwrap();
+        };
+        Store::open(options).unwrap()
+    }
+
+    #[test]
+    fn the_barrier_waits_for_what_is_cleared_in_slices() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let clearing = Arc::clone(&store.clearing);
+        let mut wait = store.barrier();
+        for _ in 0..3 {
+            let (done, was_done) = mpsc::channel();
+            store.run_later(move || done.send(()).unwrap());
+            was_done.recv().unwrap();
+        }
+        assert!(wait.try_recv().is_err(), "files are still to go");
+        drop(clearing);
+        wait.blocking_recv().unwrap();
+    }
+
+    #[test]
+    fn who_is_gone_hears_of_no_invalidation_and_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
         let listener = |dropped: u64| -> Arc<Listener> { Arc::new(move |_: &[KeyPattern]| dropped) };
         let (gone, here) = (listener(1), listener(10));
         store.on_invalidation(&gone);

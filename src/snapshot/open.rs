@@ -14,9 +14,7 @@ use std::time::Duration;
 use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{EntryKind, File, Fs};
-use crate::key::KeyHash;
 
-use super::index::VariantEntry;
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
@@ -184,12 +182,9 @@ impl Store {
         self.ledger().replay(left);
         for entry in self.index.all() {
             let ledger = self.ledger();
-            let is_doomed = |variant: VariantEntry| {
-                let changed = variant.sidecar.changed_at();
-                ledger.fate_by_time(entry.subject(), changed).is_some()
-            };
-            if entry.variants().any(is_doomed) {
-                self.index.take(KeyHash::of(&entry.key).short(), &entry.key);
+            let mut changed = entry.variants().map(|variant| variant.sidecar.changed_at());
+            if changed.any(|changed| ledger.fate_by_time(entry.subject(), changed).is_some()) {
+                self.index.take(entry.short(), &entry.key);
             }
         }
         sweep_temporaries(&self.fs, &self.tmp());

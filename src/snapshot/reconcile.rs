@@ -111,7 +111,7 @@ impl Store {
             return;
         }
         match self.set_clock(sidecar, UNIX_EPOCH) {
-            Ok(state) => self.note_mark(KeyHash::of(&entry.key).short(), known, state),
+            Ok(state) => self.note_mark(entry.short(), known, state),
             Err(error) => {
                 tracing::error!(path = %sidecar.display(), %error, "cannot mark an invalidated snapshot");
             }
@@ -299,7 +299,7 @@ impl Store {
         };
         match rest {
             Some(rest) => self.index.insert(rest),
-            None => self.index.remove(KeyHash::of(&entry.key).short()),
+            None => self.index.remove(entry.short()),
         }
         for variant in entry.variants() {
             self.forget(&entry.key, variant.id);
