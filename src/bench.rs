@@ -29,10 +29,10 @@ impl Keys {
     /// The text of the key of a GET.
     pub fn of(&self, request: &Request<Body>) -> Option<Box<str>> {
         let target = Target::of(request, &self.0.site).ok()?;
-        let query = self.0.key.keep_query(&target.query);
+        let query = self.0.key.keep_query(target.query());
         let key = self.0.key.key(&KeySource {
             method: "GET",
-            path: &target.path,
+            path: target.path(),
             query: &query,
             scheme: target.site_scheme,
             host: &target.site_host,

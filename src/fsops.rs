@@ -4,6 +4,7 @@
 //! All of it blocks; callers are on blocking threads.
 
 mod fault;
+mod folder;
 mod id;
 mod place;
 mod prefix;
@@ -21,7 +22,8 @@ use std::time::SystemTime;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 pub use fault::{DiskFault, FaultPlan};
-pub(crate) use id::FileId;
+pub(crate) use folder::Folder;
+pub(crate) use id::{FileId, FileStamp};
 use place::Place;
 pub(crate) use prefix::Prefix;
 
@@ -94,10 +96,7 @@ impl Fs {
         let mut bytes = Vec::with_capacity(usize::try_from(id.size().min(limit_bytes)).unwrap_or(0));
         file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit_bytes {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("larger than {limit_bytes} bytes"),
-            ));
+            return Err(too_large(limit_bytes));
         }
         Ok((bytes, id))
     }
@@ -308,6 +307,13 @@ impl Fs {
         self.gate("stat", path)?;
         is_at(file, path)
     }
+}
+
+fn too_large(limit_bytes: u64) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("larger than {limit_bytes} bytes"),
+    )
 }
 
 /// Whether nothing of ours is there: no such name, or something else in the place of a folder.

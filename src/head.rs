@@ -67,6 +67,14 @@ pub(crate) struct VariantKey(pub(crate) Vec<(HeaderName, Option<Box<str>>)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct VariantId(pub(crate) u32);
 
+impl VariantId {
+    /// The beginning of [`VariantKey::digest`].
+    pub(crate) fn of_digest(digest: u64) -> Self {
+        let [a, b, c, d, ..] = digest.to_be_bytes();
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
 impl fmt::Display for VariantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
@@ -79,8 +87,7 @@ impl VariantKey {
         if self.0.iter().all(|(_, value)| value.is_none()) {
             return None;
         }
-        let [a, b, c, d, ..] = self.digest().to_be_bytes();
-        Some(VariantId(u32::from_be_bytes([a, b, c, d])))
+        Some(VariantId::of_digest(self.digest()))
     }
 
     /// Whether the field is one that selects it.

@@ -25,35 +25,76 @@ impl<'a> Subject<'a> {
 }
 
 /// A compiled pattern of one piece of text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Glob {
-    pieces: Vec<Box<str>>,
+    first: Box<str>,
+    /// What comes behind the first star; without one, the first piece is all.
+    rest: Option<Rest>,
+}
+
+#[derive(Debug, Clone)]
+struct Rest {
+    /// Made ready once, for the many keys that one pattern is held against.
+    middle: Vec<memmem::Finder<'static>>,
+    last: Box<str>,
+}
+
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.first == other.first && self.rest == other.rest
+    }
+}
+
+impl Eq for Glob {}
+
+impl PartialEq for Rest {
+    fn eq(&self, other: &Self) -> bool {
+        let needles = self.middle.iter().map(memmem::Finder::needle);
+        self.last == other.last && needles.eq(other.middle.iter().map(memmem::Finder::needle))
+    }
 }
 
 impl Glob {
     pub(crate) fn new(text: &str) -> Self {
+        let Some((first, rest)) = text.split_once('*') else {
+            return Self::itself(text);
+        };
+        let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        let middle = middle.split('*').filter(|piece| !piece.is_empty());
         Self {
-            pieces: text.split('*').map(Into::into).collect(),
+            first: first.into(),
+            rest: Some(Rest {
+                middle: middle
+                    .map(|piece| memmem::Finder::new(piece).into_owned())
+                    .collect(),
+                last: last.into(),
+            }),
+        }
+    }
+
+    /// This very text: a star in it is only a star.
+    fn itself(text: &str) -> Self {
+        Self {
+            first: text.into(),
+            rest: None,
         }
     }
 
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        let Some((first, rest)) = self.pieces.split_first() else {
+        let Some(rest) = &self.rest else {
+            return *text == *self.first;
+        };
+        let Some(text) = text.strip_prefix(&*self.first) else {
             return false;
         };
-        let Some((last, middle)) = rest.split_last() else {
-            return text == &**first;
-        };
-        let Some(mut rest) = text.strip_prefix(&**first) else {
-            return false;
-        };
-        for piece in middle {
-            let Some(at) = memmem::find(rest.as_bytes(), piece.as_bytes()) else {
+        let mut left = text.as_bytes();
+        for piece in &rest.middle {
+            let Some(at) = piece.find(left) else {
                 return false;
             };
-            rest = rest.get(at + piece.len()..).unwrap_or("");
+            left = left.get(at + piece.needle().len()..).unwrap_or_default();
         }
-        rest.ends_with(&**last)
+        left.ends_with(rest.last.as_bytes())
     }
 }
 
@@ -175,9 +216,7 @@ impl KeyPattern {
     pub(crate) fn path_itself(path: &str) -> Self {
         Self::Path(PathGlob {
             text: path.into(),
-            glob: Glob {
-                pieces: vec![path.into()],
-            },
+            glob: Glob::itself(path),
         })
     }
 
@@ -185,9 +224,7 @@ impl KeyPattern {
     pub(crate) fn line_itself(line: &str) -> Self {
         Self::Line(LinePattern {
             text: line.into(),
-            glob: Glob {
-                pieces: vec![line.into()],
-            },
+            glob: Glob::itself(line),
         })
     }
 

@@ -5,6 +5,7 @@
 //! which not every kernel and container permits: two roads would have to be tested.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
@@ -40,17 +41,7 @@ impl<'a> Place<'a> {
     /// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
     /// hangs.
     pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<File> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat(&self.folder, self.name, flags, mode) {
-            Ok(file) => File::from(file),
-            // A link; a socket, or a pipe that nobody reads.
-            Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
-            Err(error) => return Err(error.into()),
-        };
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(no_file()),
-        }
+        Ok(open_at(&self.folder, self.name, flags, mode)?.0)
     }
 
     pub(super) fn rename_to(&self, to: &Place<'_>) -> io::Result<()> {
@@ -63,6 +54,27 @@ impl<'a> Place<'a> {
 
     pub(super) fn remove_empty_dir(&self) -> io::Result<()> {
         Ok(unlinkat(&self.folder, self.name, AtFlags::REMOVEDIR)?)
+    }
+}
+
+/// As [`Place::open`], in a folder that somebody has, and what was learnt of the file.
+pub(super) fn open_at(
+    folder: &OwnedFd,
+    name: &OsStr,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<(File, Metadata)> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(folder, name, flags, mode) {
+        Ok(file) => File::from(file),
+        // A link; a socket, or a pipe that nobody reads.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        false => Err(no_file()),
     }
 }
 

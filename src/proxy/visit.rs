@@ -237,7 +237,7 @@ impl Engine {
         let mut learnt = Learnt::default();
         if visit.rules.refresh_ahead > 0 {
             // A lookup is a use.
-            learnt.used = store.used_at(&visit.key.hash);
+            learnt.used = store.used_at(&visit.key);
         }
         for _ in 0..MAX_ROUNDS {
             match self.round(store, visit, &mut learnt).await {

@@ -37,11 +37,11 @@ impl Store {
             return Lookup::Nothing;
         }
         let ledger = self.ledger();
-        let known = self.index.get(&key.hash);
+        let known = self.index.get(key);
         let standing = known
             .as_ref()
             .and_then(|entry| entry.variant(id))
-            .filter(|variant| variant.sidecar == snapshot.sidecar);
+            .filter(|variant| variant.sidecar == snapshot.stamp);
         let generated = match standing {
             // The running process keeps the clock.
             Some(variant) => variant.generated,
@@ -53,7 +53,7 @@ impl Store {
                 if ledger.is_overtaken(epoch, subject) {
                     return Lookup::Nothing;
                 }
-                match ledger.fate(subject, &snapshot.sidecar) {
+                match ledger.fate(subject, snapshot.sidecar.changed_at()) {
                     Some(Fate::Delete) => return Lookup::Nothing,
                     Some(Fate::Stale) => Generated::Invalidated,
                     None => generated,
@@ -65,7 +65,7 @@ impl Store {
             id,
             digest: snapshot.variant.digest(),
             generated,
-            sidecar: snapshot.sidecar,
+            sidecar: snapshot.stamp,
             blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
             coded: Codings::default(),
             is_rendering: true,
@@ -90,7 +90,7 @@ impl Store {
             return;
         };
         let _ledger = self.ledger();
-        let Some(entry) = self.index.get(&key.hash) else {
+        let Some(entry) = self.index.get(key) else {
             return;
         };
         if entry.variant(id) == Some(wrong) && wrong.is_rendering {

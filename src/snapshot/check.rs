@@ -90,9 +90,9 @@ impl Store {
     /// Whether the sidecar on disk is the one that the index knows.
     pub(super) fn is_own(&self, key: &Key, id: Option<VariantId>, sidecar: &FileId) -> bool {
         self.index
-            .get(&key.hash)
-            .and_then(|entry| entry.variant(id).copied())
-            .is_some_and(|variant| variant.sidecar == *sidecar)
+            .get(key)
+            .and_then(|entry| entry.variant(id))
+            .is_some_and(|variant| *sidecar == variant.sidecar)
     }
 
     /// The file's state, if its bytes are the sealed ones; nothing if they are others.

@@ -1,13 +1,14 @@
 //! Making room: which pages go when there are more than there may be, and their going.
 //!
-//! One look over the index chooses many victims, which then go in slices between the store's other jobs,
-//! so that an invalidation never waits for more than a slice. An eviction is no invalidation: nothing is
+//! One look over the index, on a thread of its own, chooses many victims, which then go in slices between the
+//! store's other jobs, so that an invalidation never waits for more than a slice. An eviction is no invalidation: nothing is
 //! logged, fills and readers under way go on.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::thread;
 
 use crate::clock::{system_now, unix_seconds};
 use crate::key::Key;
@@ -44,12 +45,12 @@ pub(crate) struct Victim {
 }
 
 impl Victim {
-    pub(super) fn of(entry: &KeyEntry, now: u32) -> Self {
+    pub(super) fn of(short: u64, entry: &KeyEntry, now: u32) -> Self {
         let (used_at, stored_at) = (entry.life.used_at(), entry.life.stored_at());
         Self {
             at: believed(if used_at == 0 { stored_at } else { used_at }, now),
             number: entry.life.number(),
-            short: entry.hash.short(),
+            short,
             used_at,
             amount: entry.used(),
         }
@@ -206,14 +207,41 @@ impl Store {
     }
 
     fn begin_round(self: &Arc<Self>, aim: Aim, victims: VecDeque<Victim>, turn: Option<Turn>) {
-        self.queue(Round {
+        let round = Round {
             store: Arc::downgrade(self),
             aim,
             victims,
             evicted: 0,
             failures: 0,
             _turn: turn,
+        };
+        match aim {
+            Aim::Limits => self.choose_for(round),
+            Aim::Victims => self.queue(round),
+        }
+    }
+
+    /// Queues the round with new victims, or ends it where there are none.
+    fn choose_for(&self, mut round: Round) {
+        self.look_over(move || {
+            let Some(store) = round.store.upgrade() else {
+                return;
+            };
+            round.victims = store.choose();
+            match round.victims.is_empty() {
+                true => store.end(round),
+                false => store.queue(round),
+            }
         });
+    }
+
+    /// Runs a look at every entry, which takes no lock but the better part of a second where there are a million.
+    pub(super) fn look_over(&self, look: impl FnOnce() + Send + 'static) {
+        let spawned = thread::Builder::new().name("phantom-look".into()).spawn(look);
+        if let Err(error) = spawned {
+            self.trouble
+                .say(|| tracing::error!(dir = %self.root.display(), %error, "cannot start a thread that chooses which pages go"));
+        }
     }
 
     fn queue(&self, round: Round) {
@@ -226,12 +254,6 @@ impl Store {
     }
 
     fn evict_slice(self: &Arc<Self>, mut round: Round) {
-        if round.aim == Aim::Limits && round.victims.is_empty() {
-            round.victims = self.choose();
-            if round.victims.is_empty() {
-                return self.end(round);
-            }
-        }
         let before = (round.evicted, round.failures);
         for _ in 0..SLICE {
             let is_enough =
@@ -262,9 +284,10 @@ impl Store {
         );
         // Who would not go is not chosen again so soon.
         let is_idle = (round.evicted, round.failures) == before;
-        match round.victims.is_empty() && (round.aim == Aim::Victims || is_idle) {
-            true => self.end(round),
-            false => self.queue(round),
+        match (round.victims.is_empty(), round.aim) {
+            (false, _) => self.queue(round),
+            (true, Aim::Limits) if !is_idle => self.choose_for(round),
+            (true, _) => self.end(round),
         }
     }
 
@@ -294,8 +317,13 @@ impl Store {
     /// One look over the index.
     fn choose(&self) -> VecDeque<Victim> {
         let now = self.now_u32();
-        let mut choice = Choice::new(self.options.bounds.excess(self.used()));
-        self.index.for_each(|entry| choice.see(Victim::of(entry, now)));
+        let excess = self.options.bounds.excess(self.used());
+        if excess.is_nothing() {
+            return VecDeque::new();
+        }
+        let mut choice = Choice::new(excess);
+        self.index
+            .for_each(|short, entry| choice.see(Victim::of(short, entry, now)));
         choice.victims()
     }
 
@@ -321,7 +349,7 @@ impl Store {
         }
         let ledger = self.ledger();
         // Marked since, perhaps, but not stored anew: that takes the stripe.
-        self.strike_out(&key.hash);
+        self.strike_out(&key.hash, &key.text);
         drop(ledger);
         Ok(1)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderValue, header};
 
-use crate::fsops::{FileId, Fs};
+use crate::fsops::{FileId, FileStamp, Fs};
 use crate::head::{Rendering, VariantKey};
 
 use super::hot::Piece;
@@ -22,6 +22,8 @@ pub(crate) struct Snapshot {
     /// The response's own, or one from the seal.
     pub(crate) etag: Option<HeaderValue>,
     pub(super) sidecar: FileId,
+    /// The same, as the index has it.
+    pub(super) stamp: FileStamp,
 }
 
 impl Snapshot {
@@ -40,6 +42,7 @@ impl Snapshot {
             rendering,
             body: body.map(Arc::new),
             sidecar,
+            stamp: sidecar.stamp(),
         }
     }
 }

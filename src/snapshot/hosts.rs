@@ -44,7 +44,7 @@ impl Store {
                 .is_ok()
         {
             let store = Arc::clone(self);
-            self.run_later(move || store.evict_idle_host());
+            self.look_over(move || store.evict_idle_host());
         }
         false
     }
@@ -62,7 +62,7 @@ impl Store {
     fn evict_idle_host(self: &Arc<Self>) {
         let now = self.now_u32();
         let mut used: HashMap<Box<str>, u32> = HashMap::new();
-        self.index.for_each(|entry| {
+        self.index.for_each(|_, entry| {
             let Some(host) = entry.host() else {
                 return;
             };
@@ -82,9 +82,9 @@ impl Store {
             return;
         };
         let mut victims = VecDeque::new();
-        self.index.for_each(|entry| {
+        self.index.for_each(|short, entry| {
             if entry.host() == Some(idle) {
-                victims.push_back(Victim::of(entry, now));
+                victims.push_back(Victim::of(short, entry, now));
             }
         });
         tracing::info!(host = %idle, pages = victims.len(), "a host that nobody asks for gives way to another (`max_hosts`)");

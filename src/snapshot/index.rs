@@ -12,161 +12,16 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use http::HeaderName;
-
-use crate::coding::Codings;
-use crate::fsops::FileId;
-use crate::head::{Generated, VariantId};
-use crate::key::{Key, KeyHash};
+use crate::key::Key;
 use crate::pattern::Subject;
 
-use super::folders::{FolderId, Folders};
+pub(crate) use super::entry::{KeyEntry, VariantEntry, sorted};
+#[cfg(feature = "watch")]
+use super::folders::FolderId;
+use super::folders::Folders;
 use super::layout::Stem;
-use super::life::Life;
 use super::lock;
 use super::usage::Used;
-
-/// A key and its variants. Replaced as a whole, never changed.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyEntry {
-    pub(crate) hash: KeyHash,
-    /// The whole key text.
-    pub(crate) key: Arc<str>,
-    /// `METHOD:/path?query` where it is not the key's line 1.
-    pub(crate) own: Option<Box<str>>,
-    /// The fields that select among the variants, sorted.
-    pub(crate) names: Arc<[HeaderName]>,
-    pub(crate) variants: Vec<VariantEntry>,
-    /// Where its files are.
-    folder: FolderId,
-    pub(crate) life: Life,
-}
-
-/// One rendering on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct VariantEntry {
-    pub(crate) id: Option<VariantId>,
-    /// [`VariantKey::digest`](crate::head::VariantKey::digest): `id` is short enough to be forged.
-    pub(crate) digest: u64,
-    pub(crate) generated: Generated,
-    pub(crate) sidecar: FileId,
-    /// What body and sidecar take on disk, in blocks of 4 KiB.
-    pub(crate) blocks: u32,
-    /// The codings in which its body is ready (`derived`).
-    pub(crate) coded: Codings,
-    /// False for the placeholder that only lists the names.
-    pub(crate) is_rendering: bool,
-}
-
-impl KeyEntry {
-    /// What the index knows of `key`, whose variants are selected by `names` from now on: a name more changes
-    /// nothing for those that were made without it. `own` is the snapshot's own line; `life` is a new
-    /// entry's.
-    pub(crate) fn of(known: Option<&Self>, key: &Key, names: &[HeaderName], own: &str, life: Life) -> Self {
-        match known {
-            Some(entry) => {
-                let mut entry = entry.clone();
-                entry.life.raise(&life);
-                if *entry.names != *names {
-                    entry.names = names.into();
-                }
-                entry
-            }
-            None => Self {
-                hash: key.hash,
-                key: Arc::from(&*key.text),
-                own: (key.line() != own).then(|| own.into()),
-                // Without names nothing is allocated.
-                names: match names {
-                    [] => Arc::default(),
-                    names => names.into(),
-                },
-                variants: Vec::new(),
-                folder: FolderId::of(Stem::of(key).folder()),
-                life,
-            },
-        }
-    }
-
-    /// The fields that select among the key's variants, once a sidecar that names `names` was found for `id`:
-    /// the base lists them all, a variant those that were known when it was made.
-    pub(crate) fn names_with(&self, id: Option<VariantId>, names: Vec<HeaderName>) -> Vec<HeaderName> {
-        if id.is_none() {
-            return names;
-        }
-        if self.variant(None).is_some() {
-            return self.names.to_vec();
-        }
-        sorted(self.names.iter().cloned().chain(names))
-    }
-
-    pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject {
-            line: crate::key::line_of(&self.key),
-            own: self.own.as_deref(),
-        }
-    }
-
-    pub(crate) fn variant(&self, id: Option<VariantId>) -> Option<&VariantEntry> {
-        self.variants.iter().find(|variant| variant.id == id)
-    }
-
-    pub(crate) fn with_variant(mut self, entry: VariantEntry) -> Self {
-        self.variants.retain(|variant| variant.id != entry.id);
-        // Most keys have one, and there are many keys.
-        self.variants.reserve_exact(1);
-        self.variants.push(entry);
-        self
-    }
-
-    /// Without one variant; nothing when it was the last rendering.
-    pub(crate) fn without_variant(mut self, id: Option<VariantId>) -> Option<Self> {
-        self.variants.retain(|variant| variant.id != id);
-        self.variants
-            .iter()
-            .any(|variant| variant.is_rendering)
-            .then_some(self)
-    }
-
-    pub(crate) fn renderings(&self) -> usize {
-        self.variants
-            .iter()
-            .filter(|variant| variant.is_rendering)
-            .count()
-    }
-
-    /// How many renderings there are beside the one without any of the fields.
-    pub(crate) fn with_fields(&self) -> usize {
-        self.variants
-            .iter()
-            .filter(|variant| variant.is_rendering && variant.id.is_some())
-            .count()
-    }
-
-    pub(crate) fn used(&self) -> Used {
-        Used {
-            renderings: self.renderings() as u64,
-            blocks: self
-                .variants
-                .iter()
-                .map(|variant| u64::from(variant.blocks))
-                .sum(),
-        }
-    }
-
-    /// The host that the key names, while no `public_url` makes it the same for all.
-    pub(crate) fn host(&self) -> Option<&str> {
-        crate::key::part_of(&self.key, "host")
-    }
-}
-
-/// Names in their one order.
-pub(crate) fn sorted(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderName> {
-    let mut names: Vec<HeaderName> = names.into_iter().collect();
-    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    names
-}
 
 /// The map.
 #[derive(Debug, Default)]
@@ -203,8 +58,9 @@ impl Places {
 
 impl Index {
     /// The entry of this very key.
-    pub(crate) fn get(&self, hash: &KeyHash) -> Option<Arc<KeyEntry>> {
-        self.get_short(hash.short()).filter(|entry| entry.hash == *hash)
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<KeyEntry>> {
+        self.get_short(key.hash.short())
+            .filter(|entry| entry.key == key.text)
     }
 
     /// The entry under a file name's hash.
@@ -213,17 +69,14 @@ impl Index {
     }
 
     pub(crate) fn insert(&self, mut entry: KeyEntry) {
+        let short = entry.short();
         let mut places = lock(&self.places);
         let keys = self.keys.pin();
-        let short = entry.hash.short();
         let old = keys.get(&short);
         match old {
-            Some(old) if old.hash == entry.hash => entry.life.inherit(&old.life),
-            _ => entry.life.number = self.number.fetch_add(1, Ordering::Relaxed) + 1,
-        }
-        match old {
-            Some(old) if old.hash == entry.hash => {}
+            Some(old) if old.key == entry.key => entry.life.inherit(&old.life),
             _ => {
+                entry.life.number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
                 places.enter(&entry);
                 if let Some(old) = old {
                     places.leave(old);
@@ -233,6 +86,17 @@ impl Index {
         let (before, after) = (old.map(|old| old.used()), entry.used());
         keys.insert(short, Arc::new(entry));
         self.count(after, before.unwrap_or_default());
+    }
+
+    /// Takes out the entry of this very text.
+    pub(crate) fn take(&self, short: u64, text: &str) -> Option<Arc<KeyEntry>> {
+        let mut places = lock(&self.places);
+        let keys = self.keys.pin();
+        keys.get(&short).filter(|entry| *entry.key == *text)?;
+        let old = keys.remove(&short)?;
+        places.leave(old);
+        self.count(Used::default(), old.used());
+        Some(Arc::clone(old))
     }
 
     pub(crate) fn remove(&self, short: u64) {
@@ -296,9 +160,9 @@ impl Index {
     }
 
     /// Runs `look` over all entries, without a lock.
-    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<KeyEntry>)) {
-        for entry in self.keys.pin().values() {
-            look(entry);
+    pub(crate) fn for_each(&self, mut look: impl FnMut(u64, &KeyEntry)) {
+        for (short, entry) in &self.keys.pin() {
+            look(*short, entry);
         }
     }
 
@@ -358,10 +222,13 @@ fn release(hosts: &mut HashMap<Box<str>, u32>, host: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coding::Codings;
+    use crate::head::Generated;
+    use crate::snapshot::life::Life;
 
     fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
         let dir = tempfile::tempdir().unwrap();
-        let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap();
+        let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp();
         KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(VariantEntry {
             id: None,
             digest: 0,
@@ -403,7 +270,7 @@ mod tests {
         let index = Index::default();
         let key = Key::from_text("GET:/a");
         index.insert(entry("GET:/a", 1, true));
-        let get = || index.get(&key.hash).unwrap();
+        let get = || index.get(&key).unwrap();
         assert_eq!(get().life.used_at(), 0, "stored is not used");
         let before = get();
         before.life.touch(100);

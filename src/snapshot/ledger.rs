@@ -30,7 +30,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::fsops::FileId;
 use crate::pattern::{KeyPattern, Subject};
 
 use super::log::Line;
@@ -257,8 +256,9 @@ impl Ledger {
     }
 
     /// What stands against a file that the index does not know. Where the files of an invalidation are
-    /// still to be removed, whatever the file's time: what was committed after it the index knows.
-    pub(crate) fn fate(&self, subject: Subject<'_>, sidecar: &FileId) -> Option<Fate> {
+    /// still to be removed, whatever the file's time: what was committed after it the index knows. `changed` is
+    /// when its inode was.
+    pub(crate) fn fate(&self, subject: Subject<'_>, changed: SystemTime) -> Option<Fate> {
         let pending = self
             .dooms
             .iter()
@@ -266,19 +266,18 @@ impl Ledger {
         worst(
             pending
                 .map(|doom| doom.fate)
-                .chain(self.fate_by_time(subject, sidecar)),
+                .chain(self.fate_by_time(subject, changed)),
         )
     }
 
     /// What stands against a file by its time alone.
-    pub(crate) fn fate_by_time(&self, subject: Subject<'_>, sidecar: &FileId) -> Option<Fate> {
+    pub(crate) fn fate_by_time(&self, subject: Subject<'_>, changed: SystemTime) -> Option<Fate> {
         // A file that was put there just before an invalidation may be found only after it.
         let late = self.recent.iter().filter_map(|past| {
             let (fate, at) = past.meant?;
             Some((fate, at, &past.patterns))
         });
         let dooms = self.dooms.iter().map(|doom| (doom.fate, doom.at, &doom.patterns));
-        let changed = sidecar.changed_at();
         let standing = dooms.chain(late).filter(|(_, at, patterns)| {
             changed <= *at && patterns.iter().any(|pattern| pattern.is_match(subject))
         });
@@ -438,16 +437,19 @@ mod tests {
         let file = fs.stat(&path).unwrap();
         let mut log = Log::at(path.clone());
         let mut ledger = Ledger::after(log.read(&fs, SystemTime::UNIX_EPOCH));
-        assert_eq!(ledger.fate(subject("GET:/ab"), &file), Some(Fate::Delete));
-        assert_eq!(ledger.fate(subject("GET:/b"), &file), None);
+        assert_eq!(
+            ledger.fate(subject("GET:/ab"), file.changed_at()),
+            Some(Fate::Delete)
+        );
+        assert_eq!(ledger.fate(subject("GET:/b"), file.changed_at()), None);
         assert!(!ledger.is_settled(), "the scan has yet to carry it out");
         ledger.carried_out(ledger.round());
-        assert_eq!(ledger.fate(subject("GET:/ab"), &file), None);
+        assert_eq!(ledger.fate(subject("GET:/ab"), file.changed_at()), None);
         assert!(ledger.is_settled());
         let number = ledger.enter(&patterns("/c"), Fate::Delete, far, Origin::Owner);
         assert!(!ledger.is_settled(), "its files are there");
         ledger.finish(&number);
-        let late = ledger.fate(subject("GET:/c"), &file);
+        let late = ledger.fate(subject("GET:/c"), file.changed_at());
         assert_eq!(late, Some(Fate::Delete), "a file that turns up late");
         assert!(ledger.is_settled());
         log.empty(&fs);
@@ -471,9 +473,12 @@ mod tests {
         assert_eq!(ledger.lines().len(), 1, "the same again is one");
         ledger.carried_out(first);
         assert_eq!(ledger.scan(), Scan::Running);
-        assert_eq!(ledger.fate(subject("GET:/a"), &file), Some(Fate::Delete));
+        assert_eq!(
+            ledger.fate(subject("GET:/a"), file.changed_at()),
+            Some(Fate::Delete)
+        );
         ledger.carried_out(ledger.round());
-        assert_eq!(ledger.fate(subject("GET:/a"), &file), None);
+        assert_eq!(ledger.fate(subject("GET:/a"), file.changed_at()), None);
     }
 
     #[test]
@@ -487,11 +492,14 @@ mod tests {
         ledger.carried_out(ledger.round());
         let done = ledger.enter(&patterns("/a"), Fate::Delete, long_ago, Origin::Owner);
         let lost = ledger.enter(&patterns("/b"), Fate::Delete, long_ago, Origin::Owner);
-        assert_eq!(ledger.fate(subject("GET:/a"), &file), Some(Fate::Delete));
+        assert_eq!(
+            ledger.fate(subject("GET:/a"), file.changed_at()),
+            Some(Fate::Delete)
+        );
         ledger.finish(&done);
-        assert_eq!(ledger.fate(subject("GET:/a"), &file), None);
+        assert_eq!(ledger.fate(subject("GET:/a"), file.changed_at()), None);
         ledger.give_up(&lost);
-        assert_eq!(ledger.fate(subject("GET:/b"), &file), None);
+        assert_eq!(ledger.fate(subject("GET:/b"), file.changed_at()), None);
         assert!(!ledger.is_settled(), "not by this process");
         ledger.replay(Vec::new());
         ledger.carried_out(ledger.round());
@@ -529,6 +537,9 @@ mod tests {
         let mut ledger = Ledger::after(Vec::new());
         ledger.note_mark(&patterns("/a"), far);
         ledger.note_mark(&patterns("/a"), SystemTime::UNIX_EPOCH);
-        assert_eq!(ledger.fate(subject("GET:/a?q"), &file), Some(Fate::Stale));
+        assert_eq!(
+            ledger.fate(subject("GET:/a?q"), file.changed_at()),
+            Some(Fate::Stale)
+        );
     }
 }

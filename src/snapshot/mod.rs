@@ -14,6 +14,7 @@ mod adopt;
 mod body;
 mod budget;
 mod check;
+mod entry;
 mod evict;
 mod folders;
 mod found;
@@ -37,19 +38,20 @@ mod remove;
 mod scan;
 pub(crate) mod sidecar;
 mod usage;
+mod walk;
 mod write;
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "watch")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak, mpsc};
 use std::time::SystemTime;
 
 use crate::clock::{Clock, system_now};
 use crate::config::Durability;
 use crate::fsops::{FaultPlan, Fs};
-use crate::key::KeyHash;
+use crate::key::Key;
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
@@ -100,11 +102,15 @@ pub(crate) struct Store {
     gate: RwLock<()>,
     log: Mutex<Log>,
     ledger: Mutex<Ledger>,
+    /// How many wait for it.
+    waiting: AtomicUsize,
     /// The ledger's number, for those who only want to know that.
     epoch: AtomicU64,
     stripes: [Mutex<()>; STRIPES],
     /// Bytes of bodies on their way to disk.
     under_way: Arc<AtomicU64>,
+    /// One count for each invalidation whose files are being removed.
+    clearing: Arc<()>,
     /// A round of evictions is under way.
     evicting: AtomicBool,
     /// When the disk last let nothing go, in seconds since 1970.
@@ -157,7 +163,7 @@ impl Store {
     }
 
     /// When somebody was last answered from the key, in seconds since 1970, if that is known.
-    pub(crate) fn used_at(&self, key: &KeyHash) -> Option<u64> {
+    pub(crate) fn used_at(&self, key: &Key) -> Option<u64> {
         let entry = self.index.get(key)?;
         Some(entry.life.used_at().into()).filter(|used| *used > 0)
     }
@@ -180,13 +186,22 @@ impl Store {
         let _ = self.jobs.send(Box::new(job));
     }
 
-    /// Returns when all that was to be done in the background so far is done.
-    pub(crate) fn barrier(&self) -> tokio::sync::oneshot::Receiver<()> {
+    /// Returns when the files of every invalidation are gone.
+    pub(crate) fn barrier(self: &Arc<Self>) -> tokio::sync::oneshot::Receiver<()> {
         let (done, wait) = tokio::sync::oneshot::channel();
-        self.run_later(move || {
-            let _ = done.send(());
-        });
+        self.answer_when_cleared(done);
         wait
+    }
+
+    /// Behind a slice of what is to be cleared each time.
+    fn answer_when_cleared(self: &Arc<Self>, done: tokio::sync::oneshot::Sender<()>) {
+        let store = Arc::clone(self);
+        self.run_later(move || match Arc::strong_count(&store.clearing) > 1 {
+            true if !done.is_closed() => store.answer_when_cleared(done),
+            _ => {
+                let _ = done.send(());
+            }
+        });
     }
 
     /// Bodies in memory.
@@ -195,7 +210,28 @@ impl Store {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
+        match self.ledger.try_lock() {
+            Ok(ledger) => ledger,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                let ledger = lock(&self.ledger);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                ledger
+            }
+        }
+    }
+
+    /// For who takes the ledger again and again: the lock is whoever's is quickest, and who has just let go of it
+    /// is quicker than who has to be woken.
+    fn let_others_in(&self) {
+        const PATIENCE: usize = 64;
+        for _ in 0..PATIENCE {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// The lock under which one key's files change.
@@ -239,10 +275,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_is_gone_hears_of_no_invalidation_and_is_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(StoreOptions {
+    fn open(dir: &tempfile::TempDir) -> Arc<Store> {
+        let options = StoreOptions {
             dir: dir.path().join("snapshots"),
             site: None,
             backend: "http://localhost".into(),
@@ -256,8 +290,30 @@ mod tests {
             memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
-        })
-        .unwrap();
+        };
+        Store::open(options).unwrap()
+    }
+
+    #[test]
+    fn the_barrier_waits_for_what_is_cleared_in_slices() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let clearing = Arc::clone(&store.clearing);
+        let mut wait = store.barrier();
+        for _ in 0..3 {
+            let (done, was_done) = mpsc::channel();
+            store.run_later(move || done.send(()).unwrap());
+            was_done.recv().unwrap();
+        }
+        assert!(wait.try_recv().is_err(), "files are still to go");
+        drop(clearing);
+        wait.blocking_recv().unwrap();
+    }
+
+    #[test]
+    fn who_is_gone_hears_of_no_invalidation_and_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
         let listener = |dropped: u64| -> Arc<Listener> { Arc::new(move |_: &[KeyPattern]| dropped) };
         let (gone, here) = (listener(1), listener(10));
         store.on_invalidation(&gone);

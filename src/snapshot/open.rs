@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 #[cfg(feature = "watch")]
 use std::sync::{OnceLock, atomic::Ordering};
@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
 use crate::fsops::{EntryKind, File, Fs};
+use crate::key::KeyHash;
 
-use super::index::VariantEntry;
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
@@ -129,6 +129,7 @@ impl Store {
         let log = Log::at(private.join("invalidations"));
         Ok(Arc::new(Self {
             ledger: Mutex::new(Ledger::after(log.read(&fs, system_now()))),
+            waiting: AtomicUsize::new(0),
             log: Mutex::new(log),
             gate: RwLock::new(()),
             epoch: AtomicU64::new(0),
@@ -141,6 +142,7 @@ impl Store {
             options,
             stripes: [const { Mutex::new(()) }; super::STRIPES],
             under_way: Arc::default(),
+            clearing: Arc::new(()),
             evicting: AtomicBool::new(false),
             evict_failed: AtomicU64::new(0),
             evict_trouble: Throttle::default(),
@@ -181,10 +183,9 @@ impl Store {
         self.ledger().replay(left);
         for entry in self.index.all() {
             let ledger = self.ledger();
-            let is_doomed =
-                |variant: &VariantEntry| ledger.fate_by_time(entry.subject(), &variant.sidecar).is_some();
-            if entry.variants.iter().any(is_doomed) {
-                self.strike_out(&entry.hash);
+            let mut changed = entry.variants().map(|variant| variant.sidecar.changed_at());
+            if changed.any(|changed| ledger.fate_by_time(entry.subject(), changed).is_some()) {
+                self.strike_out(&KeyHash::of(&entry.key), &entry.key);
             }
         }
         sweep_temporaries(&self.fs, &self.tmp());

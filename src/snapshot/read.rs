@@ -60,12 +60,12 @@ impl Store {
         if !self.is_watched() {
             return None;
         }
-        let entry = self.index.get(&key.hash)?;
-        let wanted = select(&entry.names);
+        let entry = self.index.get(key)?;
+        let wanted = select(entry.names());
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
         let snapshot = self.parsed.get(&key.hash, id)?;
-        if snapshot.sidecar != variant.sidecar || !snapshot.variant.is_same(&wanted) {
+        if snapshot.stamp != variant.sidecar || !snapshot.variant.is_same(&wanted) {
             return None;
         }
         entry.life.touch(self.options.clock.unix_seconds());
@@ -76,7 +76,7 @@ impl Store {
     pub(crate) fn lookup(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
         let found = self.look_up(key, select);
         if matches!(found, Lookup::Found(..))
-            && let Some(entry) = self.index.get(&key.hash)
+            && let Some(entry) = self.index.get(key)
         {
             entry.life.touch(self.options.clock.unix_seconds());
         }
@@ -85,10 +85,10 @@ impl Store {
 
     fn look_up(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
         let epoch = self.epoch();
-        let known = self.index.get(&key.hash);
+        let known = self.index.get(key);
         let stem = Stem::of(key);
         let names = match &known {
-            Some(entry) if self.is_watched() => Arc::clone(&entry.names),
+            Some(entry) if self.is_watched() => entry.shared_names(),
             _ => match self.names_on_disk(&stem, key) {
                 Ok(Some(names)) => names,
                 Ok(None) => {
@@ -128,13 +128,13 @@ impl Store {
         select: &dyn Fn(&[HeaderName]) -> VariantKey,
         seen: Option<&Snapshot>,
     ) -> bool {
-        let Some(entry) = self.index.get(&key.hash) else {
+        let Some(entry) = self.index.get(key) else {
             return false;
         };
-        let wanted = select(&entry.names);
-        let is_it = |variant: &&VariantEntry| variant.is_rendering && variant.digest == wanted.digest();
+        let wanted = select(entry.names());
+        let is_it = |variant: &VariantEntry| variant.is_rendering && variant.digest == wanted.digest();
         match entry.variant(wanted.id()).filter(is_it) {
-            Some(variant) => seen.is_none_or(|seen| seen.sidecar != variant.sidecar),
+            Some(variant) => seen.is_none_or(|seen| seen.stamp != variant.sidecar),
             None => false,
         }
     }
@@ -142,7 +142,7 @@ impl Store {
     /// Whether one more variant of the key may be stored. The rendering without any of the fields has a place
     /// of its own: it is the page, and no stranger's values keep it out.
     pub(crate) fn has_room(&self, key: &Key, id: Option<VariantId>, max_variants: usize) -> bool {
-        let entry = self.index.get(&key.hash);
+        let entry = self.index.get(key);
         id.is_none() || entry.is_none_or(|entry| entry.with_fields() < max_variants)
     }
 
@@ -151,9 +151,9 @@ impl Store {
     fn still_parsed(&self, stem: &Stem, wanted: &VariantKey, key: &Key) -> Option<Lookup> {
         let id = wanted.id();
         let snapshot = self.parsed.get(&key.hash, id)?;
-        let entry = self.index.get(&key.hash)?;
+        let entry = self.index.get(key)?;
         let variant = entry.variant(id)?;
-        let is_same = variant.sidecar == snapshot.sidecar
+        let is_same = variant.sidecar == snapshot.stamp
             && snapshot.variant.is_same(wanted)
             && self.fs.stat(&self.root.join(stem.sidecar(id))).ok()? == snapshot.sidecar
             && snapshot
@@ -184,10 +184,10 @@ impl Store {
         // Or it was stored anew since the look.
         if self
             .index
-            .get(&key.hash)
+            .get(key)
             .is_some_and(|entry| Arc::ptr_eq(&entry, known))
         {
-            self.strike_out(&key.hash);
+            self.strike_out(&key.hash, &key.text);
         }
     }
 
@@ -273,7 +273,7 @@ impl Store {
                 line: key.line(),
                 own: Some(&own),
             },
-            file,
+            file.changed_at(),
         )
     }
 }

@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 use crate::coding::Codings;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Sidecar, VariantId};
-use crate::key::Key;
+use crate::key::{Key, KeyHash};
 use crate::pattern::{KeyPattern, Subject};
 
 use super::Store;
@@ -63,7 +63,7 @@ impl Store {
 
     pub(super) fn look_at_all(&self, entry: &KeyEntry) {
         let stem = Stem::of(&Key::from_text(&*entry.key));
-        for variant in &entry.variants {
+        for variant in entry.variants() {
             self.look_at(&self.root.join(stem.sidecar(variant.id)), Occasion::Change);
         }
     }
@@ -75,9 +75,7 @@ impl Store {
         };
         let _stripe = self.stripe(name.short_hash);
         let entry = self.index.get_short(name.short_hash);
-        let known = entry
-            .as_ref()
-            .and_then(|entry| entry.variant(name.variant).copied());
+        let known = entry.as_ref().and_then(|entry| entry.variant(name.variant));
         let stem = entry.as_ref().map(|entry| Stem::of(&Key::from_text(&*entry.key)));
         let place = match &stem {
             Some(stem) => self.root.join(stem.sidecar(name.variant)),
@@ -100,7 +98,7 @@ impl Store {
             }
             // The next lookup reads what is there.
             (Err(_), Some(known), Some(entry)) => {
-                self.forget(&entry.hash, known.id);
+                self.forget(&KeyHash::of(&entry.key), known.id);
             }
             _ => {}
         }
@@ -113,7 +111,7 @@ impl Store {
             return;
         }
         match self.set_clock(sidecar, UNIX_EPOCH) {
-            Ok(state) => self.note_mark(entry.hash.short(), known, state),
+            Ok(state) => self.note_mark(entry.short(), known, state),
             Err(error) => {
                 tracing::error!(path = %sidecar.display(), %error, "cannot mark an invalidated snapshot");
             }
@@ -122,7 +120,7 @@ impl Store {
 
     /// The sidecar is as we left it; is the body?
     fn look_at_body(&self, entry: &KeyEntry, known: &VariantEntry) {
-        let Some(parsed) = self.parsed.get(&entry.hash, known.id) else {
+        let Some(parsed) = self.parsed.get(&KeyHash::of(&entry.key), known.id) else {
             return;
         };
         let Some(body) = &parsed.body else {
@@ -132,7 +130,7 @@ impl Store {
             Ok(file) if file == body.id => {}
             Err(error) if is_absence(&error) => self.let_go(entry, known.id),
             _ => {
-                self.forget(&entry.hash, known.id);
+                self.forget(&KeyHash::of(&entry.key), known.id);
             }
         }
     }
@@ -152,7 +150,7 @@ impl Store {
                 match entry {
                     Some(entry) if is_unusable(&error) => self.let_go(&entry, id),
                     Some(entry) => {
-                        self.forget(&entry.hash, id);
+                        self.forget(&KeyHash::of(&entry.key), id);
                     }
                     None => {}
                 }
@@ -191,22 +189,33 @@ impl Store {
             (Some(rendering), _) => generated(rendering, &file),
             (None, _) => Generated::Unmarked,
         };
-        let variant = VariantEntry {
-            id,
-            digest: sidecar.variant.digest(),
-            generated: clock,
-            sidecar: file,
-            blocks: blocks(file.size()).saturating_add(self.body_blocks_on_disk(&key, &sidecar)),
-            coded: Codings::default(),
-            is_rendering: sidecar.rendering.is_some(),
-        };
-        match self.enter(&key, &sidecar, variant, fate) {
+        let variant = self.variant_of((&key, &sidecar), &file, clock);
+        let life = Life::found(last_cared(clock, &file));
+        match self.enter((&key, &sidecar), variant, fate, life) {
             Entered::New if occasion == Occasion::Change => self.foreign_change(&key, &sidecar.own_line()),
             Entered::New | Entered::Known => {}
             // Invalidated since it was judged: judged again.
-            Entered::Overtaken => return self.take_in(path, id, self.index.get(&key.hash), occasion),
+            Entered::Overtaken => return self.take_in(path, id, self.index.get(&key), occasion),
         }
         looked
+    }
+
+    /// A rendering as the index has it.
+    pub(super) fn variant_of(
+        &self,
+        (key, sidecar): (&Key, &Sidecar),
+        file: &FileId,
+        clock: Generated,
+    ) -> VariantEntry {
+        VariantEntry {
+            id: sidecar.variant.id(),
+            digest: sidecar.variant.digest(),
+            generated: clock,
+            sidecar: file.stamp(),
+            blocks: blocks(file.size()).saturating_add(self.body_blocks_on_disk(key, sidecar)),
+            coded: Codings::default(),
+            is_rendering: sidecar.rendering.is_some(),
+        }
     }
 
     /// One that was put there by another program, while an older invalidation still removes what it found,
@@ -217,7 +226,7 @@ impl Store {
             line: key.line(),
             own: Some(&own),
         };
-        let is_younger = self.ledger().fate_by_time(subject, file) != Some(Fate::Delete);
+        let is_younger = self.ledger().fate_by_time(subject, file.changed_at()) != Some(Fate::Delete);
         if occasion == Occasion::Change && is_younger {
             return Looked::Whole;
         }
@@ -246,21 +255,26 @@ impl Store {
     }
 
     /// Enters a rendering under its key, whose fate was found to be `judged`.
-    fn enter(&self, key: &Key, sidecar: &Sidecar, variant: VariantEntry, judged: Option<Fate>) -> Entered {
+    fn enter(
+        &self,
+        (key, sidecar): (&Key, &Sidecar),
+        variant: VariantEntry,
+        judged: Option<Fate>,
+        life: Life,
+    ) -> Entered {
         let ledger = self.ledger();
         let own = sidecar.own_line();
         let subject = Subject {
             line: key.line(),
             own: Some(&own),
         };
-        if judged.is_none() && ledger.fate(subject, &variant.sidecar).is_some() {
+        if judged.is_none() && ledger.fate(subject, variant.sidecar.changed_at()).is_some() {
             return Entered::Overtaken;
         }
-        let known = self.index.get(&key.hash);
-        if known.as_ref().and_then(|entry| entry.variant(variant.id)) == Some(&variant) {
+        let known = self.index.get(key);
+        if known.as_ref().and_then(|entry| entry.variant(variant.id)) == Some(variant) {
             return Entered::Known;
         }
-        let life = Life::found(last_cared(variant.generated, &variant.sidecar));
         let mut names = sidecar.variant.names();
         if let Some(known) = &known {
             names = known.names_with(variant.id, names);
@@ -281,21 +295,21 @@ impl Store {
         };
         match rest {
             Some(rest) => self.index.insert(rest),
-            None => self.index.remove(entry.hash.short()),
+            None => self.index.remove(entry.short()),
         }
-        for variant in &entry.variants {
-            self.forget(&entry.hash, variant.id);
+        for variant in entry.variants() {
+            self.forget(&KeyHash::of(&entry.key), variant.id);
         }
         drop(ledger);
         let key = Key::from_text(&*entry.key);
         if id.is_none()
-            && entry.variants.len() > 1
+            && entry.variants().nth(1).is_some()
             && self.is_writable()
             && let Err(error) = self.delete_variants(&Stem::of(&key), &key)
         {
             tracing::error!(key = key.line(), %error, "cannot remove the variants of a page that was removed");
         }
-        let own = entry.own.as_deref().unwrap_or(key.line());
+        let own = entry.own().unwrap_or(key.line());
         tracing::debug!(key = key.line(), "a snapshot was removed by another program");
         self.foreign_change(&key, own);
     }

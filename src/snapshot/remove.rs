@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use crate::pattern::KeyPattern;
 use super::Store;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{Stem, parse_file_name};
-use super::ledger::{Fate, Origin};
+use super::ledger::{Fate, Origin, Standing};
 
 /// An invalidation in force, whose files are on their way out.
 pub(crate) struct Removal {
@@ -24,6 +24,21 @@ pub(crate) struct Removal {
     pub(crate) removed: u64,
     /// Answers when the files are gone, or with the first failure.
     pub(crate) done: oneshot::Receiver<io::Result<()>>,
+}
+
+/// Keys whose files go before the store's thread turns to its other jobs.
+const SLICE: usize = 64;
+
+/// The files of an invalidation, on their way out.
+struct Clearing {
+    left: std::vec::IntoIter<Arc<KeyEntry>>,
+    fate: Fate,
+    standing: Standing,
+    logged: io::Result<()>,
+    /// Or the first failure.
+    cleared: io::Result<()>,
+    answer: oneshot::Sender<io::Result<()>>,
+    _under_way: Arc<()>,
 }
 
 impl Store {
@@ -37,6 +52,7 @@ impl Store {
     }
 
     fn carry_out(self: &Arc<Self>, patterns: &Arc<[KeyPattern]>, fate: Fate, origin: Origin) -> Removal {
+        let since = Instant::now();
         let (standing, now) = self.take_number(|ledger| {
             let now = system_now();
             (ledger.enter(patterns, fate, now, origin), now)
@@ -50,21 +66,47 @@ impl Store {
         let logged = self.record(&standing, fate, at);
         let (taken, removed) = self.take_out(matched, fate);
         let removed = self.tell(patterns) + removed;
+        tracing::debug!(
+            removed,
+            ms = since.elapsed().as_millis(),
+            "an invalidation is in force"
+        );
         let (answer, done) = oneshot::channel();
-        let store = Arc::clone(self);
-        self.run_later(move || {
-            let cleared = store.clear(&taken, fate);
-            // Files that would not go stay doomed, so that nobody meets them here, and in the log, so
-            // that the next start tries again.
-            if !store.is_still_writable() {
-                store.ledger().give_up(&standing);
-            } else if cleared.is_ok() {
-                store.settle(|ledger| ledger.finish(&standing));
-            }
-            // Nobody may be waiting.
-            let _ = answer.send(logged.and(cleared));
+        self.clear_later(Clearing {
+            left: taken.into_iter(),
+            fate,
+            standing,
+            logged,
+            cleared: Ok(()),
+            answer,
+            _under_way: Arc::clone(&self.clearing),
         });
         Removal { removed, done }
+    }
+
+    fn clear_later(self: &Arc<Self>, clearing: Clearing) {
+        let store = Arc::clone(self);
+        self.run_later(move || store.clear_slice(clearing));
+    }
+
+    /// Some of the files; the rest after whatever else there is to do.
+    fn clear_slice(self: &Arc<Self>, mut clearing: Clearing) {
+        for entry in clearing.left.by_ref().take(SLICE) {
+            let cleared = self.clear(&entry, clearing.fate);
+            clearing.cleared = clearing.cleared.and(cleared);
+        }
+        if clearing.left.len() > 0 {
+            return self.clear_later(clearing);
+        }
+        // Files that would not go stay doomed, so that nobody meets them here, and in the log, so
+        // that the next start tries again.
+        if !self.is_still_writable() {
+            self.ledger().give_up(&clearing.standing);
+        } else if clearing.cleared.is_ok() {
+            self.settle(|ledger| ledger.finish(&clearing.standing));
+        }
+        // Nobody may be waiting.
+        let _ = clearing.answer.send(clearing.logged.and(clearing.cleared));
     }
 
     fn matching(&self, patterns: &[KeyPattern]) -> Vec<Arc<KeyEntry>> {
@@ -79,62 +121,57 @@ impl Store {
         let mut removed = 0;
         let mut taken = Vec::with_capacity(matched.len());
         for some in matched.chunks(AT_ONCE) {
-            let _ledger = self.ledger();
-            for entry in some {
+            let hashes: Vec<_> = some.iter().map(|entry| KeyHash::of(&entry.key)).collect();
+            let ledger = self.ledger();
+            for (entry, hash) in some.iter().zip(&hashes) {
                 let now = match fate {
-                    Fate::Delete => self.strike_out(&entry.hash),
-                    Fate::Stale => self.mark_in_memory(&entry.hash),
+                    Fate::Delete => self.strike_out(hash, &entry.key),
+                    Fate::Stale => self.mark_in_memory(hash, &entry.key),
                 };
                 removed += now.as_ref().map_or(0, |now| now.renderings() as u64);
                 taken.push(now.unwrap_or_else(|| Arc::clone(entry)));
             }
+            drop(ledger);
+            self.let_others_in();
         }
         (taken, removed)
     }
 
     /// Takes a key out of memory. The caller has the ledger.
-    pub(super) fn strike_out(&self, hash: &KeyHash) -> Option<Arc<KeyEntry>> {
-        let entry = self.index.get(hash)?;
-        self.index.remove(hash.short());
-        for variant in &entry.variants {
+    pub(super) fn strike_out(&self, hash: &KeyHash, text: &str) -> Option<Arc<KeyEntry>> {
+        let entry = self.index.take(hash.short(), text)?;
+        for variant in entry.variants() {
             self.forget(hash, variant.id);
         }
         Some(entry)
     }
 
-    fn mark_in_memory(&self, hash: &KeyHash) -> Option<Arc<KeyEntry>> {
-        let entry = self.index.get(hash)?;
-        let mut marked = (*entry).clone();
-        for variant in &mut marked.variants {
-            variant.generated = Generated::Invalidated;
+    fn mark_in_memory(&self, hash: &KeyHash, text: &str) -> Option<Arc<KeyEntry>> {
+        let entry = self.index.get_short(hash.short())?;
+        if *entry.key != *text {
+            return None;
         }
-        self.index.insert(marked);
+        self.index.insert((*entry).clone().invalidated());
         Some(entry)
     }
 
-    /// Removes or marks the files; goes on after a failure and returns the first.
-    fn clear(&self, entries: &[Arc<KeyEntry>], fate: Fate) -> io::Result<()> {
-        let mut result = Ok(());
-        for entry in entries {
-            let key = Key::from_text(&*entry.key);
-            let _stripe = self.stripe(key.hash.short());
-            let now = self.index.get(&key.hash);
-            let cleared = match (fate, now) {
-                // Stored anew since: those files are another rendering's.
-                (Fate::Delete, Some(_)) => Ok(()),
-                (Fate::Delete, None) => self.delete_known(&key, entry),
-                (Fate::Stale, now) => self.mark_key(&key, now.as_deref()),
-            };
-            if let Err(error) = cleared
-                && result.is_ok()
-            {
-                self.trouble.say(|| {
-                    tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
-                });
-                result = Err(error);
-            }
+    /// Removes or marks the files of a key.
+    fn clear(&self, entry: &KeyEntry, fate: Fate) -> io::Result<()> {
+        let key = Key::from_text(&*entry.key);
+        let _stripe = self.stripe(key.hash.short());
+        let now = self.index.get(&key);
+        let cleared = match (fate, now) {
+            // Stored anew since: those files are another rendering's.
+            (Fate::Delete, Some(_)) => Ok(()),
+            (Fate::Delete, None) => self.delete_known(&key, entry),
+            (Fate::Stale, now) => self.mark_key(&key, now.as_deref()),
+        };
+        if let Err(error) = &cleared {
+            self.trouble.say(|| {
+                tracing::error!(key = key.line(), %error, "cannot remove an invalidated snapshot");
+            });
         }
-        result
+        cleared
     }
 
     /// Deletes all files of a key. The caller holds its stripe.
@@ -159,7 +196,7 @@ impl Store {
             return self.delete_key(key);
         }
         let stem = Stem::of(key);
-        for variant in entry.variants.iter().filter(|variant| variant.id.is_some()) {
+        for variant in entry.variants().filter(|variant| variant.id.is_some()) {
             self.delete_rendering(&stem, variant.id, key)?;
         }
         self.delete_rendering(&stem, None, key)?;
@@ -236,10 +273,10 @@ impl Store {
         };
         let stem = Stem::of(key);
         // One that was validated or stored anew since has a clock of its own again.
-        let is_marked = |variant: &&VariantEntry| variant.generated == Generated::Invalidated;
-        for variant in entry.variants.iter().filter(is_marked) {
+        let is_marked = |variant: &VariantEntry| variant.generated == Generated::Invalidated;
+        for variant in entry.variants().filter(is_marked) {
             match self.set_clock(&self.root.join(stem.sidecar(variant.id)), UNIX_EPOCH) {
-                Ok(sidecar) => self.note_mark(key.hash.short(), *variant, sidecar),
+                Ok(sidecar) => self.note_mark(key.hash.short(), variant, sidecar),
                 // Gone is as good.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -254,7 +291,8 @@ impl Store {
         let Some(entry) = self.index.get_short(short) else {
             return;
         };
-        if entry.variant(marked.id) == Some(&marked) {
+        if entry.variant(marked.id) == Some(marked) {
+            let sidecar = sidecar.stamp();
             let entry = (*entry).clone().with_variant(VariantEntry { sidecar, ..marked });
             self.index.insert(entry);
         }
@@ -267,7 +305,7 @@ impl Store {
         // First, so that no fill that was begun before it clears a mark after it was looked for.
         self.take_number(|ledger| ledger.note_mark(&patterns, system_now()));
         let is_marked = |entry: &Arc<KeyEntry>| {
-            let mut variants = entry.variants.iter();
+            let mut variants = entry.variants();
             variants.all(|variant| variant.generated == Generated::Invalidated)
         };
         let is_known = self.ledger().is_carried_out();
@@ -287,19 +325,19 @@ impl Store {
         let _stripe = self.stripe(key.hash.short());
         // The files first: as long as there are any, an invalidation finds the key in the index, and
         // stands until they are gone.
-        let deleted = match self.index.get(&key.hash) {
+        let deleted = match self.index.get(key) {
             Some(entry) => self.delete_known(key, &entry),
             None => self.delete_key(key),
         };
         let _ledger = self.ledger();
-        self.strike_out(&key.hash);
+        self.strike_out(&key.hash, &key.text);
         deleted
     }
 }
 
 /// When the last of these files changed.
 fn newest(entries: &[Arc<KeyEntry>]) -> Option<SystemTime> {
-    let variants = entries.iter().flat_map(|entry| &entry.variants);
+    let variants = entries.iter().flat_map(|entry| entry.variants());
     variants.map(|variant| variant.sidecar.changed_at()).max()
 }
 

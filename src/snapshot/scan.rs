@@ -1,14 +1,11 @@
 //! Reading the directory through: at the start, after a take-over, and when the watcher lost count.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::fsops::EntryKind;
-
 use super::Store;
-use super::layout::{FileKind, MARKER, PRIVATE, parse_file_name};
 use super::read::is_unusable;
+use super::walk::Walk;
 
 /// When a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,29 +68,7 @@ impl Store {
 
     /// Every sidecar below the root, then every indexed one that was not met.
     pub(super) fn walk(&self, occasion: Occasion) -> Looked {
-        let mut looked = Looked::Whole;
-        let mut folders = vec![self.root.clone()];
-        while let Some(folder) = folders.pop() {
-            let entries = match self.fs.read_dir(&folder) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::NotFound {
-                        looked = Looked::Failed;
-                        tracing::warn!(path = %folder.display(), %error, "cannot read a folder of snapshots");
-                    }
-                    continue;
-                }
-            };
-            for entry in entries {
-                match entry.kind {
-                    EntryKind::Directory if self.is_ours(&entry.path) => folders.push(entry.path),
-                    EntryKind::File if is_sidecar(&entry.path) => {
-                        looked = looked.and(self.look_at(&entry.path, occasion));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let looked = Walk::new(self, occasion).run();
         if occasion == Occasion::Change {
             for entry in self.index.all() {
                 self.look_at_all(&entry);
@@ -101,19 +76,6 @@ impl Store {
         }
         looked
     }
-
-    /// A directory with its own marker inside this one is another store's.
-    fn is_ours(&self, folder: &Path) -> bool {
-        let is_hidden = folder
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        !is_hidden && self.fs.stat(&folder.join(MARKER)).is_err()
-    }
-}
-
-fn is_sidecar(path: &Path) -> bool {
-    let in_private = path.components().any(|part| part.as_os_str() == PRIVATE);
-    !in_private && parse_file_name(path).is_some_and(|name| name.kind == FileKind::Sidecar)
 }
 
 #[cfg(test)]
@@ -129,7 +91,7 @@ mod tests {
     use crate::invalidate::{Invalidation, RefreshMode};
     use crate::key::Key;
     use crate::pattern::KeyPattern;
-    use crate::snapshot::layout::Stem;
+    use crate::snapshot::layout::{MARKER, PRIVATE, Stem};
     use crate::snapshot::{Bounds, StoreOptions};
 
     fn open(dir: PathBuf, faults: Option<FaultPlan>) -> Arc<Store> {

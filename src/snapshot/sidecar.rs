@@ -1,6 +1,8 @@
 //! The sidecar's text: TOML, stable fields only, in one fixed order, one header field a line, so that
 //! the same page gives the same text and a changed field one changed line.
 
+mod written;
+
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -33,21 +35,22 @@ pub(crate) enum SidecarError {
 
 /// The shape of the file. `status` is absent where only variants of the key are stored.
 #[derive(Deserialize)]
-struct Shape {
+#[cfg_attr(test, derive(Debug, PartialEq))]
+struct Shape<S> {
     format: u32,
-    key: String,
-    method: String,
-    url: String,
-    site: Option<String>,
+    key: S,
+    method: S,
+    url: S,
+    site: Option<S>,
     status: Option<u16>,
-    #[serde(default)]
-    headers: Vec<Vec<String>>,
-    #[serde(default)]
-    vary: Vec<Vec<String>>,
+    #[serde(default = "Vec::new")]
+    headers: Vec<Vec<S>>,
+    #[serde(default = "Vec::new")]
+    vary: Vec<Vec<S>>,
     expires_after: Option<u64>,
-    body: Option<String>,
+    body: Option<S>,
     length: Option<u64>,
-    seal: Option<String>,
+    seal: Option<S>,
 }
 
 /// Writes a sidecar.
@@ -142,8 +145,15 @@ fn quote(text: &str) -> String {
 /// anywhere.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Sidecar, SidecarError> {
     let text = std::str::from_utf8(bytes).map_err(|_| SidecarError::Utf8)?;
-    let shape: Shape =
+    if let Some(shape) = written::read(text) {
+        return sidecar_of(&shape);
+    }
+    let shape: Shape<String> =
         toml::from_str(text).map_err(|error| SidecarError::Toml(error.message().to_owned()))?;
+    sidecar_of(&shape)
+}
+
+fn sidecar_of<S: AsRef<str>>(shape: &Shape<S>) -> Result<Sidecar, SidecarError> {
     if shape.format != FORMAT {
         return Err(SidecarError::Format(shape.format));
     }
@@ -151,23 +161,24 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Sidecar, SidecarError> {
     for row in &shape.vary {
         let (name, value) = match row.as_slice() {
             [name] => (name, None),
-            [name, value] => (name, Some(value.as_str().into())),
+            [name, value] => (name, Some(value.as_ref().into())),
             _ => return Err(SidecarError::Value("vary")),
         };
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| SidecarError::Value("vary"))?;
+        let name =
+            HeaderName::from_bytes(name.as_ref().as_bytes()).map_err(|_| SidecarError::Value("vary"))?;
         variant.push((name, value));
     }
     Ok(Sidecar {
-        rendering: rendering(&shape)?,
-        key: shape.key.into(),
-        method: shape.method.into(),
-        url: shape.url.into(),
-        site: shape.site.map(Into::into),
+        rendering: rendering(shape)?,
+        key: shape.key.as_ref().into(),
+        method: shape.method.as_ref().into(),
+        url: shape.url.as_ref().into(),
+        site: shape.site.as_ref().map(|site| site.as_ref().into()),
         variant: VariantKey(variant),
     })
 }
 
-fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
+fn rendering<S: AsRef<str>>(shape: &Shape<S>) -> Result<Option<Rendering>, SidecarError> {
     let Some(status) = shape.status else {
         return Ok(None);
     };
@@ -178,7 +189,7 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
     if shape.headers.len() > MAX_FIELDS {
         return Err(SidecarError::Value("headers"));
     }
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(shape.headers.len());
     for row in &shape.headers {
         let (name, value) = field(row).ok_or(SidecarError::Value("headers"))?;
         if !is_of_a_page_for_all(&name) || headers.try_append(name, value).is_err() {
@@ -188,14 +199,14 @@ fn rendering(shape: &Shape) -> Result<Option<Rendering>, SidecarError> {
     let body = match (&shape.body, shape.length, &shape.seal) {
         (Some(file), Some(length), Some(seal)) if body_fits(status) => Some(SealedBody {
             // A name, never a path: the body stands beside its sidecar.
-            file: Some(file.as_str())
+            file: Some(file.as_ref())
                 .filter(|file| {
                     !file.contains(['/', '\\', '\0']) && !file.starts_with('.') && !file.is_empty()
                 })
                 .ok_or(SidecarError::Value("body"))?
                 .into(),
             length,
-            seal: Seal::from_hex(seal).ok_or(SidecarError::Value("seal"))?,
+            seal: Seal::from_hex(seal.as_ref()).ok_or(SidecarError::Value("seal"))?,
         }),
         (None, None, None) => None,
         _ => return Err(SidecarError::Value("body, length, seal")),
@@ -230,16 +241,19 @@ fn is_of_a_page_for_all(name: &HeaderName) -> bool {
         )
 }
 
-fn field(row: &[String]) -> Option<(HeaderName, HeaderValue)> {
+fn field<S: AsRef<str>>(row: &[S]) -> Option<(HeaderName, HeaderValue)> {
+    // Refuses CR, LF and NUL, which would split the response.
     let (name, value) = match row {
-        [name, value] => (name, value.clone().into_bytes()),
-        [name, value, coding] if coding == "base64" => (name, BASE64.decode(value).ok()?),
+        [name, value] => (name, HeaderValue::from_bytes(value.as_ref().as_bytes())),
+        [name, value, coding] if coding.as_ref() == "base64" => (
+            name,
+            HeaderValue::from_bytes(&BASE64.decode(value.as_ref()).ok()?),
+        ),
         _ => return None,
     };
-    // Refuses CR, LF and NUL, which would split the response.
     Some((
-        HeaderName::from_bytes(name.as_bytes()).ok()?,
-        HeaderValue::from_bytes(&value).ok()?,
+        HeaderName::from_bytes(name.as_ref().as_bytes()).ok()?,
+        value.ok()?,
     ))
 }
 

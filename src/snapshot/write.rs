@@ -133,7 +133,7 @@ impl Store {
             let sidecar = place()?;
             // An earlier invalidation may still be taking entries out.
             let _ledger = self.ledger();
-            let known = self.index.get(&key.hash);
+            let known = self.index.get(key);
             let life = Life::stored(self.options.clock.unix_seconds());
             let mut entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
             // Known from the start, so that the watcher does not take it for another program's.
@@ -142,7 +142,7 @@ impl Store {
                     id: None,
                     digest: 0,
                     generated: Generated::Unmarked,
-                    sidecar,
+                    sidecar: sidecar.stamp(),
                     blocks: blocks(sidecar.size()),
                     coded: Codings::default(),
                     is_rendering: false,
@@ -152,7 +152,7 @@ impl Store {
                 id,
                 digest,
                 generated: Generated::At(candidate.generated),
-                sidecar,
+                sidecar: sidecar.stamp(),
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
                 coded: Codings::default(),
                 is_rendering: true,
@@ -175,7 +175,7 @@ impl Store {
     /// Files of an earlier invalidation that are still there must be gone before new ones stand beside
     /// them, or an old variant would be taken for one of the new page's.
     fn remove_doomed(&self, stem: &Stem, key: &Key) -> io::Result<()> {
-        if self.index.get(&key.hash).is_some() {
+        if self.index.get(key).is_some() {
             return Ok(());
         }
         match self.read_sidecar(stem, None, key)? {
@@ -191,11 +191,11 @@ impl Store {
         let mut names = candidate.names.to_vec();
         let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key)? else {
             // Somebody removed it, and with it whatever could be found through it.
-            if self.index.get(&candidate.key.hash).is_some() {
+            if self.index.get(candidate.key).is_some() {
                 self.delete_variants(stem, candidate.key)?;
                 let _ledger = self.ledger();
                 // Marked since, perhaps, but not stored anew: that takes the stripe.
-                self.strike_out(&candidate.key.hash);
+                self.strike_out(&candidate.key.hash, &candidate.key.text);
             }
             return Ok(names);
         };
@@ -207,7 +207,7 @@ impl Store {
         }
         let mut new = names.iter().filter(|name| !known.contains(name));
         let entry = if new.all(|name| (candidate.is_new)(name)) {
-            self.index.get(&candidate.key.hash)
+            self.index.get(candidate.key)
         } else {
             self.delete_variants(stem, candidate.key)?;
             None
@@ -232,10 +232,7 @@ impl Store {
             line: key.line(),
             own: Some(&own),
         };
-        let known = self
-            .index
-            .get(&key.hash)
-            .and_then(|entry| entry.variant(None).copied());
+        let known = self.index.get(key).and_then(|entry| entry.variant(None));
         let on_disk = base.rendering.as_ref().map(|rendering| generated(rendering, old));
         let clock = known.map(|known| known.generated).or(on_disk);
         let time = match clock {
@@ -255,7 +252,7 @@ impl Store {
             id: None,
             digest: base.variant.digest(),
             generated: clock.unwrap_or(Generated::Unmarked),
-            sidecar,
+            sidecar: sidecar.stamp(),
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
             coded: Codings::default(),
             is_rendering: base.rendering.is_some(),
@@ -290,7 +287,7 @@ impl Store {
         let key = candidate.key;
         let is_known = self
             .index
-            .get(&key.hash)
+            .get(key)
             .is_some_and(|entry| entry.variant(Some(id)).is_some());
         match is_known || self.has_room(key, Some(id), candidate.max_variants) {
             true => Ok(()),

@@ -8,10 +8,12 @@
 
 mod backend;
 mod crowd;
+mod directory;
 mod figures;
 mod flood;
 mod limits;
 mod outage;
+mod scale;
 #[expect(dead_code, reason = "shared with tests/kill, which needs more of it")]
 #[path = "../kill/server.rs"]
 mod server;

@@ -1,0 +1,370 @@
+//! What the index knows of a key: there may be a million, so what few keys have is apart, and what can be told from
+//! the text is not kept.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::coding::Codings;
+use crate::fsops::FileStamp;
+use crate::head::{Generated, VariantId};
+use crate::key::{Key, KeyHash};
+use crate::pattern::Subject;
+
+use super::folders::FolderId;
+use super::layout::Stem;
+use super::life::Life;
+use super::usage::Used;
+
+/// A key and its variants. Replaced as a whole, never changed.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyEntry {
+    /// The whole key text.
+    pub(crate) key: Box<str>,
+    /// Where its files are.
+    pub(super) folder: FolderId,
+    pub(crate) life: Life,
+    /// Nothing only while it is being made.
+    first: Option<Packed>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few keys have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rest {
+    /// `METHOD:/path?query` where it is not the key's line 1.
+    own: Option<Box<str>>,
+    /// The fields that select among the variants, sorted.
+    names: Arc<[HeaderName]>,
+    /// The variants but for the first.
+    variants: Vec<Packed>,
+}
+
+/// One rendering on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VariantEntry {
+    pub(crate) id: Option<VariantId>,
+    /// [`VariantKey::digest`](crate::head::VariantKey::digest): `id` is short enough to be forged.
+    pub(crate) digest: u64,
+    pub(crate) generated: Generated,
+    pub(crate) sidecar: FileStamp,
+    /// What body and sidecar take on disk, in blocks of 4 KiB.
+    pub(crate) blocks: u32,
+    /// The codings in which its body is ready (`derived`).
+    pub(crate) coded: Codings,
+    /// False for the placeholder that only lists the names.
+    pub(crate) is_rendering: bool,
+}
+
+/// The same, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Packed {
+    sidecar: FileStamp,
+    digest: u64,
+    /// Seconds since 1970, or one of two that are later than any.
+    generated: u64,
+    blocks: u32,
+    coded: Codings,
+    /// The id itself is the digest's beginning.
+    has_id: bool,
+    is_rendering: bool,
+}
+
+impl Packed {
+    const UNMARKED: u64 = u64::MAX;
+    const INVALIDATED: u64 = u64::MAX - 1;
+
+    fn of(variant: VariantEntry) -> Self {
+        Self {
+            sidecar: variant.sidecar,
+            digest: variant.digest,
+            generated: match variant.generated {
+                Generated::At(seconds) => seconds.min(Self::INVALIDATED - 1),
+                Generated::Unmarked => Self::UNMARKED,
+                Generated::Invalidated => Self::INVALIDATED,
+            },
+            blocks: variant.blocks,
+            coded: variant.coded,
+            has_id: variant.id.is_some(),
+            is_rendering: variant.is_rendering,
+        }
+    }
+
+    fn id(self) -> Option<VariantId> {
+        self.has_id.then(|| VariantId::of_digest(self.digest))
+    }
+
+    fn entry(self) -> VariantEntry {
+        VariantEntry {
+            id: self.id(),
+            digest: self.digest,
+            generated: match self.generated {
+                Self::UNMARKED => Generated::Unmarked,
+                Self::INVALIDATED => Generated::Invalidated,
+                seconds => Generated::At(seconds),
+            },
+            sidecar: self.sidecar,
+            blocks: self.blocks,
+            coded: self.coded,
+            is_rendering: self.is_rendering,
+        }
+    }
+}
+
+impl KeyEntry {
+    /// What the index knows of `key`, whose variants are selected by `names` from now on: a name more changes
+    /// nothing for those that were made without it. `own` is the snapshot's own line; `life` is a new
+    /// entry's.
+    pub(crate) fn of(known: Option<&Self>, key: &Key, names: &[HeaderName], own: &str, life: Life) -> Self {
+        match known {
+            Some(entry) => {
+                let mut entry = entry.clone();
+                entry.life.raise(&life);
+                if *entry.names() != *names {
+                    entry.change_rest(|rest| rest.names = names.into());
+                }
+                entry
+            }
+            None => Self::new(key, Stem::of(key).folder(), names, own, life),
+        }
+    }
+
+    /// Of a key that is not known, whose files are in `folder`.
+    pub(super) fn new(key: &Key, folder: &Path, names: &[HeaderName], own: &str, life: Life) -> Self {
+        let mut entry = Self {
+            key: key.text.clone(),
+            folder: FolderId::of(folder),
+            life,
+            first: None,
+            rest: None,
+        };
+        if key.line() != own {
+            entry.change_rest(|rest| rest.own = Some(own.into()));
+        }
+        if !names.is_empty() {
+            entry.change_rest(|rest| rest.names = names.into());
+        }
+        entry
+    }
+
+    /// What is nothing takes no room.
+    fn change_rest(&mut self, change: impl FnOnce(&mut Rest)) {
+        let mut rest = self.rest.take().unwrap_or_default();
+        change(&mut rest);
+        self.rest = (*rest != Rest::default()).then_some(rest);
+    }
+
+    /// What files are named by, made anew from the text.
+    pub(crate) fn short(&self) -> u64 {
+        KeyHash::of(&self.key).short()
+    }
+
+    /// `METHOD:/path?query` where it is not the key's line 1.
+    pub(crate) fn own(&self) -> Option<&str> {
+        self.rest.as_ref()?.own.as_deref()
+    }
+
+    /// The fields that select among the variants, sorted.
+    pub(crate) fn names(&self) -> &[HeaderName] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.names)
+    }
+
+    /// The same, to keep.
+    pub(crate) fn shared_names(&self) -> Arc<[HeaderName]> {
+        // Without names nothing is allocated.
+        self.rest
+            .as_ref()
+            .map_or_else(Arc::default, |rest| Arc::clone(&rest.names))
+    }
+
+    /// The fields that select among the key's variants, once a sidecar that names `names` was found for `id`:
+    /// the base lists them all, a variant those that were known when it was made.
+    pub(crate) fn names_with(&self, id: Option<VariantId>, names: Vec<HeaderName>) -> Vec<HeaderName> {
+        if id.is_none() {
+            return names;
+        }
+        if self.variant(None).is_some() {
+            return self.names().to_vec();
+        }
+        sorted(self.names().iter().cloned().chain(names))
+    }
+
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            line: crate::key::line_of(&self.key),
+            own: self.own(),
+        }
+    }
+
+    fn packed(&self) -> impl Iterator<Item = &Packed> {
+        let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.variants);
+        self.first.iter().chain(others)
+    }
+
+    pub(crate) fn variants(&self) -> impl Iterator<Item = VariantEntry> {
+        self.packed().map(|packed| packed.entry())
+    }
+
+    pub(crate) fn variant(&self, id: Option<VariantId>) -> Option<VariantEntry> {
+        self.packed()
+            .find(|packed| packed.id() == id)
+            .map(|packed| packed.entry())
+    }
+
+    pub(crate) fn with_variant(mut self, entry: VariantEntry) -> Self {
+        let packed = Packed::of(entry);
+        if self.first.is_none_or(|first| first.id() == packed.id()) {
+            self.first = Some(packed);
+            return self;
+        }
+        self.change_rest(|rest| {
+            rest.variants.retain(|variant| variant.id() != packed.id());
+            rest.variants.reserve_exact(1);
+            rest.variants.push(packed);
+        });
+        self
+    }
+
+    /// Without one variant; nothing when it was the last rendering.
+    pub(crate) fn without_variant(mut self, id: Option<VariantId>) -> Option<Self> {
+        self.change_rest(|rest| rest.variants.retain(|variant| variant.id() != id));
+        if self.first.is_some_and(|first| first.id() == id) {
+            let mut next = None;
+            self.change_rest(|rest| next = rest.variants.pop());
+            self.first = next;
+        }
+        match self.renderings() {
+            0 => None,
+            _ => Some(self),
+        }
+    }
+
+    /// To be validated, all of it.
+    pub(crate) fn invalidated(mut self) -> Self {
+        let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
+        self.first.iter_mut().for_each(mark);
+        if let Some(rest) = &mut self.rest {
+            rest.variants.iter_mut().for_each(mark);
+        }
+        self
+    }
+
+    pub(crate) fn renderings(&self) -> usize {
+        self.packed().filter(|variant| variant.is_rendering).count()
+    }
+
+    /// How many renderings there are beside the one without any of the fields.
+    pub(crate) fn with_fields(&self) -> usize {
+        self.packed()
+            .filter(|variant| variant.is_rendering && variant.has_id)
+            .count()
+    }
+
+    pub(crate) fn used(&self) -> Used {
+        Used {
+            renderings: self.renderings() as u64,
+            blocks: self.packed().map(|variant| u64::from(variant.blocks)).sum(),
+        }
+    }
+
+    /// The host that the key names, while no `public_url` makes it the same for all.
+    pub(crate) fn host(&self) -> Option<&str> {
+        crate::key::part_of(&self.key, "host")
+    }
+}
+
+/// Names in their one order.
+pub(crate) fn sorted(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = names.into_iter().collect();
+    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A placeholder.
+    fn page() -> VariantEntry {
+        let dir = tempfile::tempdir().unwrap();
+        VariantEntry {
+            id: None,
+            digest: 0,
+            generated: Generated::At(7),
+            sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
+            blocks: 1,
+            coded: Codings::default(),
+            is_rendering: false,
+        }
+    }
+
+    #[test]
+    fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
+        assert!(size_of::<KeyEntry>() <= 88, "{}", size_of::<KeyEntry>());
+        let variant = page();
+        let digest = 0x5c0d_11aa_0000_0007;
+        for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {
+            for id in [None, Some(VariantId(0x5c0d_11aa))] {
+                for is_rendering in [true, false] {
+                    let variant = VariantEntry {
+                        id,
+                        digest,
+                        generated,
+                        is_rendering,
+                        coded: Codings::default().with(crate::coding::Coding::Zstd),
+                        ..variant
+                    };
+                    assert_eq!(Packed::of(variant).entry(), variant);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn variants_come_and_go() {
+        let page = page();
+        let key = Key::from_text("GET:/a");
+        let base = KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page);
+        let variant = |n: u32, blocks| VariantEntry {
+            id: Some(VariantId(n)),
+            digest: u64::from(n) << 32,
+            blocks,
+            is_rendering: true,
+            ..page
+        };
+        let ids = |entry: &KeyEntry| {
+            let mut ids: Vec<_> = entry
+                .variants()
+                .map(|variant| (variant.id, variant.blocks))
+                .collect();
+            ids.sort();
+            ids
+        };
+        let entry = base
+            .with_variant(variant(1, 2))
+            .with_variant(variant(2, 3))
+            .with_variant(variant(1, 4));
+        let [one, two] = [1, 2].map(|n| Some(VariantId(n)));
+        assert_eq!(ids(&entry), [(None, 1), (one, 4), (two, 3)]);
+        assert_eq!(
+            (entry.renderings(), entry.with_fields(), entry.used().blocks),
+            (2, 2, 8)
+        );
+        assert!(
+            entry
+                .clone()
+                .invalidated()
+                .variants()
+                .all(|variant| variant.generated == Generated::Invalidated)
+        );
+
+        let entry = entry.without_variant(None).unwrap();
+        assert_eq!(ids(&entry), [(one, 4), (two, 3)]);
+        let entry = entry.without_variant(two).unwrap();
+        assert_eq!(ids(&entry), [(one, 4)]);
+        assert!(entry.rest.is_none(), "nothing is left apart");
+        assert!(entry.without_variant(one).is_none());
+    }
+}
