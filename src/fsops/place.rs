@@ -1,15 +1,20 @@
 //! Reaching into the tree without following a link: below the directory's root every folder on the way
 //! is opened as itself, so that a link that somebody put there leads nowhere.
 //!
-//! The root's own path is the operator's, links and all. One step a folder rather than one `openat2`,
-//! which not every kernel and container permits: two roads would have to be tested.
+//! The root's own path is the operator's, links and all. Linux goes the whole way in one call (`openat2`); where
+//! a kernel or a container refuses that, and elsewhere, it is one step a folder. Both are tested to be the same.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::fs::{ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::File;
@@ -39,7 +44,7 @@ impl<'a> Place<'a> {
 
     /// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
     /// hangs.
-    pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<File> {
+    pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.folder, self.name, flags, mode) {
             Ok(file) => File::from(file),
@@ -47,10 +52,17 @@ impl<'a> Place<'a> {
             Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
             Err(error) => return Err(error.into()),
         };
-        match file.metadata()?.is_file() {
-            true => Ok(file),
+        let metadata = file.metadata()?;
+        match metadata.is_file() {
+            true => Ok((file, metadata)),
             false => Err(no_file()),
         }
+    }
+
+    /// Makes a file that is not there.
+    pub(super) fn create(&self, mode: Mode) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.folder, self.name, flags, mode)?))
     }
 
     pub(super) fn rename_to(&self, to: &Place<'_>) -> io::Result<()> {
@@ -81,11 +93,54 @@ pub(super) fn folder(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
     let Some((root, below)) = below else {
         return Ok(openat(CWD, path, FOLDER, Mode::empty())?);
     };
-    let mut folder = openat(CWD, root, FOLDER, Mode::empty())?;
-    for part in below.components() {
-        let Component::Normal(name) = part else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+    let is_name = |part| matches!(part, Component::Normal(_));
+    if !below.components().all(is_name) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let root = openat(CWD, root, FOLDER, Mode::empty())?;
+    match below.as_os_str().is_empty() {
+        true => Ok(root),
+        false => reach(root, below),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reach(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
+    static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+    if IS_REFUSED.load(Ordering::Relaxed) {
+        return walk(root, below);
+    }
+    match leap(&root, below) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            IS_REFUSED.store(true, Ordering::Relaxed);
+            walk(root, below)
+        }
+        // Something was renamed on the way.
+        Err(Errno::AGAIN) => walk(root, below),
+        reached => Ok(reached?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reach(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
+    walk(root, below)
+}
+
+/// In one call.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn leap(root: &OwnedFd, below: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(root, below, FOLDER | OFlags::NOFOLLOW, Mode::empty(), resolve) {
+        // As one that is opened as the folder that it is not.
+        Err(Errno::LOOP) => Err(Errno::NOTDIR),
+        reached => reached,
+    }
+}
+
+/// Folder by folder.
+fn walk(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
+    let mut folder = root;
+    for name in below {
         folder = openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     }
     Ok(folder)
@@ -111,5 +166,48 @@ pub(super) fn make_folder(root: Option<&Path>, path: &Path) -> io::Result<()> {
         // Somebody else was quicker.
         Err(Errno::EXIST) => folder(root, path).map(drop),
         result => Ok(result?),
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_reaches_what_single_steps_reach() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("a/b/c")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("a"), root.join("link")).unwrap();
+        std::os::unix::fs::symlink("b", root.join("a/near")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("a/broken")).unwrap();
+        let open = || openat(CWD, root, FOLDER, Mode::empty()).unwrap();
+        if matches!(leap(&open(), Path::new("a")), Err(Errno::NOSYS | Errno::PERM)) {
+            return;
+        }
+        for (path, is_there) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/b/c", true),
+            ("a/none", false),
+            ("none/b", false),
+            ("a/file", false),
+            ("a/file/b", false),
+            ("link", false),
+            ("link/b", false),
+            ("a/near", false),
+            ("a/near/c", false),
+            ("a/broken", false),
+        ] {
+            let path = Path::new(path);
+            let kind = |reached: io::Result<OwnedFd>| reached.map(drop).map_err(|error| error.kind());
+            let (leapt, walked) = (
+                kind(leap(&open(), path).map_err(Into::into)),
+                kind(walk(open(), path)),
+            );
+            assert_eq!(leapt, walked, "{}", path.display());
+            assert_eq!(leapt.is_ok(), is_there, "{}", path.display());
+        }
     }
 }

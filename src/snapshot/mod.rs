@@ -6,7 +6,7 @@
 //! on blocking threads.
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
-//! files, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
+//! files, `sync` syncs behind them, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
@@ -33,6 +33,7 @@ mod recover;
 mod remove;
 mod scan;
 pub(crate) mod sidecar;
+mod sync;
 mod usage;
 mod write;
 
@@ -113,6 +114,9 @@ pub(crate) struct Store {
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
     listeners: Mutex<Vec<Weak<Listener>>>,
+    /// The disk took nothing when it was last asked to.
+    refuses: AtomicBool,
+    syncs: Arc<sync::Syncs>,
     /// A disk that does not do what it is asked.
     trouble: Throttle,
     /// Files that are not what they should be.
@@ -178,10 +182,12 @@ impl Store {
         let _ = self.jobs.send(Box::new(job));
     }
 
-    /// Returns when all that was to be done in the background so far is done.
+    /// Returns when all that was to be done in the background so far is done, and synced.
     pub(crate) fn barrier(&self) -> tokio::sync::oneshot::Receiver<()> {
         let (done, wait) = tokio::sync::oneshot::channel();
+        let syncs = Arc::clone(&self.syncs);
         self.run_later(move || {
+            syncs.flush();
             let _ = done.send(());
         });
         wait

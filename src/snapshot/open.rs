@@ -93,7 +93,7 @@ impl Store {
         let id = format!("{:08x}", RandomState::new().hash_one(&self.root) >> 32);
         let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
             self.fs.write(file.as_file_mut(), &path, id.as_bytes())?;
-            self.fs.persist(file, &path)
+            self.fs.persist(file, &path).map(drop)
         });
         if let Err(error) = written {
             tracing::debug!(path = %path.display(), %error, "the directory's name is another at the next start");
@@ -127,6 +127,7 @@ impl Store {
                 }
             })?;
         let log = Log::at(private.join("invalidations"));
+        let syncs = super::sync::Syncs::start(fs.clone(), root.clone())?;
         Ok(Arc::new(Self {
             ledger: Mutex::new(Ledger::after(log.read(&fs, system_now()))),
             log: Mutex::new(log),
@@ -149,6 +150,8 @@ impl Store {
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
+            refuses: AtomicBool::new(false),
+            syncs: Arc::new(syncs),
             trouble: Throttle::default(),
             unusable: ThrottlePerFile::default(),
             jobs,
