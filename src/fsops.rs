@@ -9,7 +9,7 @@ mod place;
 mod prefix;
 
 pub(crate) use std::fs::File;
-use std::fs::{self, FileTimes};
+use std::fs::{self, FileTimes, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -77,11 +77,15 @@ impl Fs {
         Place::of(self.root.as_deref(), path)
     }
 
+    fn open_as(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
+        place::open(self.root.as_deref(), path, flags, mode)
+    }
+
     /// Opens a regular file for reading; a link, a FIFO, a device or a directory is an error, and
     /// opening one never hangs.
     pub(crate) fn open(&self, path: &Path) -> io::Result<(File, FileId)> {
         self.gate("open", path)?;
-        let (file, metadata) = self.place(path)?.open(OFlags::RDONLY, Mode::empty())?;
+        let (file, metadata) = self.open_as(path, OFlags::RDONLY, Mode::empty())?;
         Ok((file, FileId::of(&metadata)))
     }
 
@@ -151,10 +155,12 @@ impl Fs {
     /// A new file in `dir` under a name of its own, removed when dropped, with mode 0644.
     pub(crate) fn temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
         self.gate("create", dir)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let open = |path: &Path| self.open_as(path, flags, Mode::from_raw_mode(0o644));
         let make = || {
             tempfile::Builder::new()
                 .prefix("")
-                .make_in(dir, |path| self.place(path)?.create(Mode::from_raw_mode(0o644)))
+                .make_in(dir, |path| open(path).map(|(file, _)| file))
         };
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -280,7 +286,7 @@ impl Fs {
     pub(crate) fn open_append(&self, path: &Path) -> io::Result<File> {
         self.gate("open-append", path)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
+        let open = || self.open_as(path, flags, Mode::from_raw_mode(0o666));
         let opened = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;
@@ -300,7 +306,7 @@ impl Fs {
     pub(crate) fn try_lock(&self, path: &Path) -> io::Result<Option<File>> {
         self.gate("lock", path)?;
         let flags = OFlags::RDWR | OFlags::CREATE;
-        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
+        let open = || self.open_as(path, flags, Mode::from_raw_mode(0o666));
         let (file, _) = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;

@@ -42,27 +42,8 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
-    /// hangs.
-    pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat(&self.folder, self.name, flags, mode) {
-            Ok(file) => File::from(file),
-            // A link; a socket, or a pipe that nobody reads.
-            Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
-            Err(error) => return Err(error.into()),
-        };
-        let metadata = file.metadata()?;
-        match metadata.is_file() {
-            true => Ok((file, metadata)),
-            false => Err(no_file()),
-        }
-    }
-
-    /// Makes a file that is not there.
-    pub(super) fn create(&self, mode: Mode) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        Ok(File::from(openat(&self.folder, self.name, flags, mode)?))
+    fn open(&self, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
+        regular(openat(&self.folder, self.name, flags, mode))
     }
 
     pub(super) fn rename_to(&self, to: &Place<'_>) -> io::Result<()> {
@@ -75,6 +56,35 @@ impl<'a> Place<'a> {
 
     pub(super) fn remove_empty_dir(&self) -> io::Result<()> {
         Ok(unlinkat(&self.folder, self.name, AtFlags::REMOVEDIR)?)
+    }
+}
+
+/// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
+/// hangs.
+pub(super) fn open(
+    root: Option<&Path>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<(File, Metadata)> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match leap(root, path, flags, mode) {
+        Some(opened) => regular(opened),
+        None => Place::of(root, path)?.open(flags, mode),
+    }
+}
+
+fn regular(opened: Result<OwnedFd, Errno>) -> io::Result<(File, Metadata)> {
+    let file = match opened {
+        Ok(file) => File::from(file),
+        // A link; a socket, or a pipe that nobody reads.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata)),
+        false => Err(no_file()),
     }
 }
 
@@ -93,48 +103,44 @@ pub(super) fn folder(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
     let Some((root, below)) = below else {
         return Ok(openat(CWD, path, FOLDER, Mode::empty())?);
     };
-    let is_name = |part| matches!(part, Component::Normal(_));
-    if !below.components().all(is_name) {
+    if !is_named(below) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let root = openat(CWD, root, FOLDER, Mode::empty())?;
-    match below.as_os_str().is_empty() {
-        true => Ok(root),
-        false => reach(root, below),
+    if let Some(reached) = leap(Some(root), path, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+        return Ok(reached?);
     }
+    walk(openat(CWD, root, FOLDER, Mode::empty())?, below)
 }
 
+fn is_named(below: &Path) -> bool {
+    below
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// In one call; nothing if that does not tell. No link is on the way, not even above the root, where there may be:
+/// what this does not reach for a link, steps may.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn reach(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
+fn leap(root: Option<&Path>, path: &Path, flags: OFlags, mode: Mode) -> Option<Result<OwnedFd, Errno>> {
     static IS_REFUSED: AtomicBool = AtomicBool::new(false);
-    if IS_REFUSED.load(Ordering::Relaxed) {
-        return walk(root, below);
+    let below = path.strip_prefix(root?).ok()?;
+    if !is_named(below) || IS_REFUSED.load(Ordering::Relaxed) {
+        return None;
     }
-    match leap(&root, below) {
+    match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
         Err(Errno::NOSYS | Errno::PERM) => {
             IS_REFUSED.store(true, Ordering::Relaxed);
-            walk(root, below)
+            None
         }
-        // Something was renamed on the way.
-        Err(Errno::AGAIN) => walk(root, below),
-        reached => Ok(reached?),
+        // Or something was renamed on the way.
+        Err(Errno::LOOP | Errno::AGAIN) => None,
+        reached => Some(reached),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn reach(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
-    walk(root, below)
-}
-
-/// In one call.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn leap(root: &OwnedFd, below: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match openat2(root, below, FOLDER | OFlags::NOFOLLOW, Mode::empty(), resolve) {
-        // As one that is opened as the folder that it is not.
-        Err(Errno::LOOP) => Err(Errno::NOTDIR),
-        reached => reached,
-    }
+fn leap(_: Option<&Path>, _: &Path, _: OFlags, _: Mode) -> Option<Result<OwnedFd, Errno>> {
+    None
 }
 
 /// Folder by folder.
@@ -176,14 +182,23 @@ mod tests {
     #[test]
     fn one_call_reaches_what_single_steps_reach() {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
+        let root = &dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("a/b/c")).unwrap();
         std::fs::write(root.join("a/file"), "").unwrap();
         std::os::unix::fs::symlink(root.join("a"), root.join("link")).unwrap();
         std::os::unix::fs::symlink("b", root.join("a/near")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("a/broken")).unwrap();
         let open = || openat(CWD, root, FOLDER, Mode::empty()).unwrap();
-        if matches!(leap(&open(), Path::new("a")), Err(Errno::NOSYS | Errno::PERM)) {
+        let leap = |path: &Path| {
+            leap(
+                Some(root),
+                &root.join(path),
+                FOLDER | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )
+        };
+        if leap(Path::new("a")).is_none() {
+            // Refused here.
             return;
         }
         for (path, is_there) in [

@@ -6,12 +6,13 @@
 //! on blocking threads.
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
-//! files, `sync` syncs behind them, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
+//! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
+mod displace;
 mod evict;
 mod folders;
 mod found;

@@ -74,7 +74,7 @@ impl Store {
         })?;
         open.push((root, Arc::downgrade(&store)));
         drop(open);
-        store.spawn_scan();
+        store.spawn_scans(Duration::ZERO);
         Ok(store)
     }
 
@@ -127,12 +127,12 @@ impl Store {
                 }
             })?;
         let log = Log::at(private.join("invalidations"));
-        let syncs = super::sync::Syncs::start(fs.clone(), root.clone())?;
         Ok(Arc::new(Self {
             ledger: Mutex::new(Ledger::after(log.read(&fs, system_now()))),
             log: Mutex::new(log),
             gate: RwLock::new(()),
             epoch: AtomicU64::new(0),
+            syncs: Arc::new(super::sync::Syncs::start(fs.clone(), root.clone())?),
             root,
             fs,
             lock,
@@ -151,7 +151,6 @@ impl Store {
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
             refuses: AtomicBool::new(false),
-            syncs: Arc::new(syncs),
             trouble: Throttle::default(),
             unusable: ThrottlePerFile::default(),
             jobs,
@@ -199,10 +198,6 @@ impl Store {
                 store.spawn_scans(AGAIN);
             }
         });
-    }
-
-    fn spawn_scan(self: &Arc<Self>) {
-        self.spawn_scans(Duration::ZERO);
     }
 
     /// Scans after `pause`, and, as long as the disk does not let it be read through, again and again.
