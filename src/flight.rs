@@ -1,10 +1,12 @@
 //! Single flight: one fill for a key however many ask at once.
 //!
 //! The fill runs in a task of its own, so that no client that goes away stops it. Everyone who asked,
-//! the first one too, has a [`Seat`] and reads what the fill has written so far; the fill runs at the
-//! disk's pace and waits for no reader. When the disk fails or the body grows too large, the written
+//! the first one too, has a [`Seat`] and reads what the fill has so far, from memory while that is little and
+//! then from its file; the fill runs at the
+//! disk's pace and waits for no reader. When the disk fails or the body grows too large, that
 //! prefix stays readable and the rest goes to each seat through a small queue of its own.
 
+mod content;
 mod reading;
 
 use std::collections::HashMap;
@@ -18,11 +20,12 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, Response};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::fsops::Prefix;
 use crate::head::{StoredHead, VariantKey};
 use crate::outcome::Reason;
 use crate::pattern::Subject;
 use crate::policy::accept::Class;
+
+pub(crate) use content::Content;
 
 /// What tells one fill from another: the key, and what is sent beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +50,7 @@ pub(crate) struct FillHead {
     pub(crate) sent: VariantKey,
     /// Of a missing page: whom alone the answer is for.
     pub(crate) class: Option<Class>,
-    pub(crate) prefix: Prefix,
+    pub(crate) content: Content,
 }
 
 /// How far a fill has come.

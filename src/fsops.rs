@@ -11,7 +11,7 @@ mod prefix;
 mod whole;
 
 pub(crate) use std::fs::File;
-use std::fs::{self, FileTimes};
+use std::fs::{self, FileTimes, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -80,13 +80,16 @@ impl Fs {
         Place::of(self.root.as_deref(), path)
     }
 
+    fn open_as(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
+        place::open(self.root.as_deref(), path, flags, mode)
+    }
+
     /// Opens a regular file for reading; a link, a FIFO, a device or a directory is an error, and
     /// opening one never hangs.
     pub(crate) fn open(&self, path: &Path) -> io::Result<(File, FileId)> {
         self.gate("open", path)?;
-        let file = self.place(path)?.open(OFlags::RDONLY, Mode::empty())?;
-        let id = FileId::of(&file.metadata()?);
-        Ok((file, id))
+        let (file, metadata) = self.open_as(path, OFlags::RDONLY, Mode::empty())?;
+        Ok((file, FileId::of(&metadata)))
     }
 
     /// The whole of a small file; one larger than `limit_bytes` is an error.
@@ -115,6 +118,12 @@ impl Fs {
     pub(crate) fn stat(&self, path: &Path) -> io::Result<FileId> {
         self.gate("stat", path)?;
         Ok(FileId::of(&fs::symlink_metadata(path)?))
+    }
+
+    /// The state of an open file, which stands at `path`.
+    pub(crate) fn state(&self, file: &File, path: &Path) -> io::Result<FileId> {
+        self.gate("stat", path)?;
+        Ok(FileId::of(&file.metadata()?))
     }
 
     /// Whether a folder stands there: a hint, as [`stat`](Self::stat) is.
@@ -146,11 +155,12 @@ impl Fs {
     /// A new file in `dir` under a name of its own, removed when dropped, with mode 0644.
     pub(crate) fn temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
         self.gate("create", dir)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let open = |path: &Path| self.open_as(path, flags, Mode::from_raw_mode(0o644));
         let make = || {
-            tempfile::Builder::new().prefix("").make_in(dir, |path| {
-                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-                self.place(path)?.open(flags, Mode::from_raw_mode(0o644))
-            })
+            tempfile::Builder::new()
+                .prefix("")
+                .make_in(dir, |path| open(path).map(|(file, _)| file))
         };
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -182,6 +192,13 @@ impl Fs {
         file.sync_data()
     }
 
+    /// Syncs all that is written on the file system of `dir`, if there is a call for that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.gate("sync-all", dir)?;
+        Ok(rustix::fs::syncfs(place::list(self.root.as_deref(), dir)?)?)
+    }
+
     pub(crate) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.gate("sync-dir", path)?;
         File::from(place::list(self.root.as_deref(), path)?).sync_all()
@@ -193,11 +210,13 @@ impl Fs {
     }
 
     /// Moves a temporary file to its name, replacing what is there; makes the folders on the way.
-    pub(crate) fn persist(&self, file: tempfile::NamedTempFile, to: &Path) -> io::Result<()> {
+    pub(crate) fn persist(&self, file: tempfile::NamedTempFile, to: &Path) -> io::Result<File> {
         self.gate("rename", to)?;
         self.move_file(file.path(), to)?;
+        let (file, path) = file.into_parts();
         // Nothing is left to remove.
-        Ok(file.into_temp_path().keep().map(drop)?)
+        path.keep()?;
+        Ok(file)
     }
 
     /// Renames, replacing what is there; makes the folders on the way.
@@ -267,14 +286,15 @@ impl Fs {
     pub(crate) fn open_append(&self, path: &Path) -> io::Result<File> {
         self.gate("open-append", path)?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
-        match open() {
+        let open = || self.open_as(path, flags, Mode::from_raw_mode(0o666));
+        let opened = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;
                 open()
             }
             result => result,
-        }
+        };
+        opened.map(|(file, _)| file)
     }
 
     pub(crate) fn truncate(&self, file: &File, path: &Path) -> io::Result<()> {
@@ -286,8 +306,8 @@ impl Fs {
     pub(crate) fn try_lock(&self, path: &Path) -> io::Result<Option<File>> {
         self.gate("lock", path)?;
         let flags = OFlags::RDWR | OFlags::CREATE;
-        let open = || self.place(path)?.open(flags, Mode::from_raw_mode(0o666));
-        let file = match open() {
+        let open = || self.open_as(path, flags, Mode::from_raw_mode(0o666));
+        let (file, _) = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_parent(path)?;
                 open()?

@@ -40,10 +40,11 @@ pub enum Ttl {
 pub enum Durability {
     /// Nothing: a power cut may lose or empty snapshots, which are then misses.
     None,
-    /// Body and sidecar, before the rename that commits them.
+    /// Body and sidecar: before the rename that commits them where they replace a snapshot; those of a new one within a
+    /// second or so, with others.
     #[default]
     Data,
-    /// The directories too.
+    /// Body and sidecar before the rename, always, and the directories too.
     Full,
 }
 

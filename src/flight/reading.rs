@@ -79,10 +79,8 @@ impl Reading {
 
     async fn read(&mut self, end: u64) -> io::Result<Bytes> {
         self.seat.taken.fetch_add(1, Ordering::Relaxed);
-        let (prefix, position) = (self.head.prefix.clone(), self.position);
-        let limit = usize::try_from(end - position).unwrap_or(CHUNK).min(CHUNK);
-        let read = tokio::task::spawn_blocking(move || prefix.read_at(position, limit));
-        let bytes = read.await.map_err(io::Error::other)??;
+        let limit = usize::try_from(end - self.position).unwrap_or(CHUNK).min(CHUNK);
+        let bytes = self.head.content.read(self.position, limit).await?;
         if bytes.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
@@ -90,7 +88,7 @@ impl Reading {
             ));
         }
         self.position += bytes.len() as u64;
-        Ok(bytes.into())
+        Ok(bytes)
     }
 }
 

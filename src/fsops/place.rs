@@ -1,16 +1,20 @@
 //! Reaching into the tree without following a link: below the directory's root every folder on the way
 //! is opened as itself, so that a link that somebody put there leads nowhere.
 //!
-//! The root's own path is the operator's, links and all. One step a folder rather than one `openat2`,
-//! which not every kernel and container permits: two roads would have to be tested.
+//! The root's own path is the operator's, links and all. Linux goes the whole way in one call (`openat2`); where
+//! a kernel or a container refuses that, and elsewhere, it is one step a folder. Both are tested to be the same.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::fs::{ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::File;
@@ -38,10 +42,8 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
-    /// hangs.
-    pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<File> {
-        Ok(open_at(&self.folder, self.name, flags, mode)?.0)
+    fn open(&self, flags: OFlags, mode: Mode) -> io::Result<(File, Metadata)> {
+        regular(openat(&self.folder, self.name, flags, mode))
     }
 
     pub(super) fn rename_to(&self, to: &Place<'_>) -> io::Result<()> {
@@ -57,7 +59,22 @@ impl<'a> Place<'a> {
     }
 }
 
-/// As [`Place::open`], in a folder that somebody has, and what was learnt of the file.
+/// Opens a regular file; a link, a FIFO, a device or a directory is an error, and opening one never
+/// hangs.
+pub(super) fn open(
+    root: Option<&Path>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> io::Result<(File, Metadata)> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match leap(root, path, flags, mode) {
+        Some(opened) => regular(opened),
+        None => Place::of(root, path)?.open(flags, mode),
+    }
+}
+
+/// The same in a folder that somebody has.
 pub(super) fn open_at(
     folder: &OwnedFd,
     name: &OsStr,
@@ -65,7 +82,11 @@ pub(super) fn open_at(
     mode: Mode,
 ) -> io::Result<(File, Metadata)> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(folder, name, flags, mode) {
+    regular(openat(folder, name, flags, mode))
+}
+
+fn regular(opened: Result<OwnedFd, Errno>) -> io::Result<(File, Metadata)> {
+    let file = match opened {
         Ok(file) => File::from(file),
         // A link; a socket, or a pipe that nobody reads.
         Err(Errno::LOOP | Errno::NXIO) => return Err(no_file()),
@@ -93,11 +114,50 @@ pub(super) fn folder(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
     let Some((root, below)) = below else {
         return Ok(openat(CWD, path, FOLDER, Mode::empty())?);
     };
-    let mut folder = openat(CWD, root, FOLDER, Mode::empty())?;
-    for part in below.components() {
-        let Component::Normal(name) = part else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+    if !is_named(below) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    if let Some(reached) = leap(Some(root), path, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+        return Ok(reached?);
+    }
+    walk(openat(CWD, root, FOLDER, Mode::empty())?, below)
+}
+
+fn is_named(below: &Path) -> bool {
+    below
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// In one call; nothing if that does not tell. No link is on the way, not even above the root, where there may be:
+/// what this does not reach for a link, steps may.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn leap(root: Option<&Path>, path: &Path, flags: OFlags, mode: Mode) -> Option<Result<OwnedFd, Errno>> {
+    static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+    let below = path.strip_prefix(root?).ok()?;
+    if !is_named(below) || IS_REFUSED.load(Ordering::Relaxed) {
+        return None;
+    }
+    match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            IS_REFUSED.store(true, Ordering::Relaxed);
+            None
+        }
+        // Or something was renamed on the way.
+        Err(Errno::LOOP | Errno::AGAIN) => None,
+        reached => Some(reached),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn leap(_: Option<&Path>, _: &Path, _: OFlags, _: Mode) -> Option<Result<OwnedFd, Errno>> {
+    None
+}
+
+/// Folder by folder.
+fn walk(root: OwnedFd, below: &Path) -> io::Result<OwnedFd> {
+    let mut folder = root;
+    for name in below {
         folder = openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     }
     Ok(folder)
@@ -123,5 +183,58 @@ pub(super) fn make_folder(root: Option<&Path>, path: &Path) -> io::Result<()> {
         // Somebody else was quicker.
         Err(Errno::EXIST) => folder(root, path).map(drop),
         result => Ok(result?),
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_call_reaches_what_single_steps_reach() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = &dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b/c")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("a"), root.join("link")).unwrap();
+        std::os::unix::fs::symlink("b", root.join("a/near")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("a/broken")).unwrap();
+        let open = || openat(CWD, root, FOLDER, Mode::empty()).unwrap();
+        let leap = |path: &Path| {
+            leap(
+                Some(root),
+                &root.join(path),
+                FOLDER | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )
+        };
+        if leap(Path::new("a")).is_none() {
+            // Refused here.
+            return;
+        }
+        for (path, is_there) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/b/c", true),
+            ("a/none", false),
+            ("none/b", false),
+            ("a/file", false),
+            ("a/file/b", false),
+            ("link", false),
+            ("link/b", false),
+            ("a/near", false),
+            ("a/near/c", false),
+            ("a/broken", false),
+        ] {
+            let path = Path::new(path);
+            let kind = |reached: io::Result<OwnedFd>| reached.map(drop).map_err(|error| error.kind());
+            let walked = kind(walk(open(), path));
+            match leap(path) {
+                Some(leapt) => assert_eq!(kind(leapt.map_err(Into::into)), walked, "{}", path.display()),
+                // A link is on the way, which is for the steps to say.
+                None => assert!(walked.is_err(), "{}", path.display()),
+            }
+            assert_eq!(walked.is_ok(), is_there, "{}", path.display());
+        }
     }
 }

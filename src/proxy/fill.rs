@@ -11,7 +11,7 @@ use http::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::unix_seconds;
-use crate::flight::{FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
+use crate::flight::{Content, FillHead, FlightKey, Growth, Handover, Lead, Progress, Settled};
 use crate::head::StoredHead;
 use crate::interim::Sender;
 use crate::outcome::Reason;
@@ -25,7 +25,7 @@ use crate::proxy::intake::{Incoming, Intake};
 use crate::proxy::memory::{MAX_NEGATIVE, Negative};
 use crate::proxy::trace;
 use crate::proxy::visit::Visit;
-use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store};
+use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store, WriteError};
 
 /// See the module.
 pub(super) struct Fill {
@@ -164,24 +164,22 @@ impl Fill {
             let response = Response::from_parts(parts, incoming.into_body());
             return self.leave_to_each(lead, (response, handover), reason);
         }
-        let store = Arc::clone(&self.store);
-        let writer = match tokio::task::spawn_blocking(move || store.body_writer()).await {
-            Ok(Ok(writer)) => writer,
-            Ok(Err(error)) => {
-                self.disk_failed(&error);
-                let response = Response::from_parts(parts, incoming.into_body());
-                return self.hand_over_unstored(lead, handover, response, &names);
-            }
-            Err(_) => return,
-        };
-        match self.open(&parts, names.clone(), keep, &writer, times) {
-            Ok(opening) => self.take_in(lead, opening, incoming, writer).await,
-            Err(error) => {
-                self.disk_failed(&error);
-                let response = Response::from_parts(parts, incoming.into_body());
-                self.hand_over_unstored(lead, handover, response, &names);
-            }
+        // Nobody waits for a disk to have the head, but one that fails is asked first, so that it can be said.
+        if self.store.is_refusing()
+            && let Err(error) = self.try_disk().await
+        {
+            self.disk_failed(&error);
+            let response = Response::from_parts(parts, incoming.into_body());
+            return self.hand_over_unstored(lead, handover, response, &names);
         }
+        let opening = self.open(&parts, names, keep, times);
+        self.take_in(lead, opening, incoming).await;
+    }
+
+    async fn try_disk(&self) -> io::Result<()> {
+        let store = Arc::clone(&self.store);
+        let tried = tokio::task::spawn_blocking(move || store.body_writer().map(drop));
+        tried.await.map_err(io::Error::other)?
     }
 
     fn to_backend(&self) -> Request<Body> {
@@ -213,9 +211,8 @@ impl Fill {
         response: &Parts,
         names: Vec<HeaderName>,
         keep: Keep,
-        writer: &BodyWriter,
         (requested, now): (SystemTime, SystemTime),
-    ) -> io::Result<Opening> {
+    ) -> Opening {
         let rules = &self.visit.rules.store;
         let head = stored_head(response.status, &response.headers, now, rules);
         let lifetime = Lifetime::of(&Stated::by(&head, Some(unix_seconds(now))), &rules.lifetimes);
@@ -236,25 +233,25 @@ impl Fill {
             },
             names,
             head,
-            prefix: writer.reader()?,
+            content: Content::default(),
         };
-        Ok(Opening {
+        Opening {
             head: Arc::new(head),
             keep,
-        })
+        }
     }
 
-    async fn take_in(&self, lead: &Lead, opening: Opening, incoming: Incoming, writer: BodyWriter) {
+    async fn take_in(&self, lead: &Lead, opening: Opening, incoming: Incoming) {
         let head = &opening.head;
         let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
         report(Growth::Growing(0));
-        let (writer, length) = match self.body(lead, head, incoming, writer).await {
+        let (writer, length) = match self.body(lead, head, incoming).await {
             Intake::Whole(writer, length) => (writer, length),
             Intake::Lost => return,
         };
         report(Growth::Whole(length));
         let settled = match opening.keep {
-            Keep::Snapshot => self.commit(head, *writer).await,
+            Keep::Snapshot => self.commit(head, writer).await,
             Keep::Memory(seconds) => self.remember_missing(head, length, seconds).await,
         };
         match settled {
@@ -267,8 +264,20 @@ impl Fill {
         report(Growth::Settled(length, settled));
     }
 
-    async fn commit(&self, head: &Arc<FillHead>, writer: BodyWriter) -> Settled {
-        let kept = Kept::New(writer.finish());
+    async fn commit(&self, head: &Arc<FillHead>, writer: Option<Box<BodyWriter>>) -> Settled {
+        let (store, filled) = (Arc::clone(&self.store), Arc::clone(head));
+        let kept = move || match writer {
+            Some(writer) => Ok(Kept::New(writer.finish())),
+            None => {
+                let body = filled.content.in_memory();
+                if body.is_empty() {
+                    return Ok(Kept::Nothing);
+                }
+                let mut writer = store.body_writer()?;
+                writer.write(&body)?;
+                Ok(Kept::New(writer.finish()))
+            }
+        };
         let (names, head_to_store, born) = (head.names.clone(), head.head.clone(), head.generated);
         match self.commit_kept(names, head_to_store, born, kept).await {
             Ok(()) => Settled::Kept,
@@ -281,7 +290,7 @@ impl Fill {
         names: Vec<HeaderName>,
         head: StoredHead,
         born: u64,
-        kept: Kept,
+        kept: impl FnOnce() -> Result<Kept, WriteError> + Send + 'static,
     ) -> Result<(), Reason> {
         let (store, visit) = (Arc::clone(&self.store), Arc::clone(&self.visit));
         let (request, epoch) = (self.request.clone(), self.epoch);
@@ -298,7 +307,7 @@ impl Fill {
                 epoch,
                 max_variants: visit.rules.max_variants,
             };
-            store.commit(candidate, kept)
+            store.commit(candidate, kept()?)
         });
         match committed.await {
             Ok(Ok(())) => Ok(()),
@@ -329,10 +338,9 @@ impl Fill {
         if length > MAX_NEGATIVE {
             return Settled::NotKept(Reason::TooLarge);
         }
-        let prefix = head.prefix.clone();
         let limit = usize::try_from(length).unwrap_or(0);
-        let read = tokio::task::spawn_blocking(move || prefix.read_at(0, limit)).await;
-        let Some(body) = read.ok().and_then(Result::ok).filter(|body| body.len() == limit) else {
+        let read = head.content.read(0, limit).await;
+        let Some(body) = read.ok().filter(|body| body.len() == limit) else {
             return Settled::NotKept(Reason::Disk);
         };
         // What the backend grants counts from when it was generated, what we grant from now on.
@@ -346,7 +354,7 @@ impl Fill {
         };
         let negative = Negative {
             head: head.head.clone(),
-            body: body.into(),
+            body,
             generated: head.generated,
             until,
         };

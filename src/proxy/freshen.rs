@@ -60,7 +60,10 @@ impl Fill {
             (Some(sealed), Some(file)) => Kept::Same(sealed.clone(), file.id),
             _ => Kept::Nothing,
         };
-        match self.commit_kept(stale.variant.names(), head, born, kept).await {
+        match self
+            .commit_kept(stale.variant.names(), head, born, || Ok(kept))
+            .await
+        {
             // It holds, whether or not the disk takes note of it.
             Ok(()) | Err(Reason::Disk | Reason::ReadOnly) => {
                 self.settle();

@@ -82,21 +82,17 @@ impl Incoming {
 
 /// How the body came in.
 pub(super) enum Intake {
-    Whole(Box<BodyWriter>, u64),
+    /// With its file, if it has got one.
+    Whole(Option<Box<BodyWriter>>, u64),
     /// Broken, spilled or abandoned: there is nothing to commit.
     Lost,
 }
 
 impl Fill {
     /// Writes the body as it comes, telling the readers.
-    pub(super) async fn body(
-        &self,
-        lead: &Lead,
-        head: &Arc<FillHead>,
-        mut incoming: Incoming,
-        mut writer: BodyWriter,
-    ) -> Intake {
+    pub(super) async fn body(&self, lead: &Lead, head: &Arc<FillHead>, mut incoming: Incoming) -> Intake {
         let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
+        let mut writer: Option<Box<BodyWriter>> = None;
         let mut length = 0;
         loop {
             let (piece, found) = incoming.next().await;
@@ -113,7 +109,7 @@ impl Fill {
                     report(Growth::Broken(length));
                     return Intake::Lost;
                 }
-                None => return Intake::Whole(Box::new(writer), length),
+                None => return Intake::Whole(writer, length),
             };
             let is_too_large = length + chunk.len() as u64 > self.visit.rules.store.max_body;
             if let Some(reason) = found.or(is_too_large.then_some(Reason::TooLarge)) {
@@ -127,24 +123,44 @@ impl Fill {
                 self.spill(lead, head, length, chunk, incoming.body).await;
                 return Intake::Lost;
             }
-            let data = chunk.clone();
-            let written = tokio::task::spawn_blocking(move || {
-                let result = writer.write(&data);
-                (writer, result)
-            });
-            match written.await {
-                Ok((back, Ok(()))) => writer = back,
-                Ok((back, Err(error))) => {
-                    drop(back);
-                    self.engine.tally.not_kept(self.not_written(&error));
-                    self.spill(lead, head, length, chunk, incoming.body).await;
-                    return Intake::Lost;
+            if !head.content.take(&chunk) {
+                match self.write(head, writer, &chunk).await {
+                    Some(Ok(back)) => writer = Some(back),
+                    Some(Err(error)) => {
+                        self.engine.tally.not_kept(self.not_written(&error));
+                        self.spill(lead, head, length, chunk, incoming.body).await;
+                        return Intake::Lost;
+                    }
+                    None => return Intake::Lost,
                 }
-                Err(_) => return Intake::Lost,
             }
             length += chunk.len() as u64;
             report(Growth::Growing(length));
         }
+    }
+
+    /// Writes a piece to the file, which begins with what was in memory. Nothing if that panicked.
+    async fn write(
+        &self,
+        head: &Arc<FillHead>,
+        writer: Option<Box<BodyWriter>>,
+        chunk: &Bytes,
+    ) -> Option<Result<Box<BodyWriter>, WriteError>> {
+        let (store, head, chunk) = (Arc::clone(&self.store), Arc::clone(head), chunk.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let mut writer = match writer {
+                Some(writer) => writer,
+                None => {
+                    let mut writer = Box::new(store.body_writer()?);
+                    writer.write(&head.content.in_memory())?;
+                    head.content.go_on_in(writer.reader()?);
+                    writer
+                }
+            };
+            writer.write(&chunk)?;
+            Ok(writer)
+        });
+        written.await.ok()
     }
 
     fn not_written(&self, error: &WriteError) -> Reason {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::fsops::{File, Fs, Prefix};
 use crate::head::Seal;
@@ -42,14 +43,20 @@ impl Store {
     /// # Errors
     /// Those of the file system.
     pub(crate) fn body_writer(self: &Arc<Self>) -> io::Result<BodyWriter> {
+        let file = self.fs.temporary(&self.tmp());
         Ok(BodyWriter {
-            file: self.fs.temporary(&self.tmp())?,
+            file: file.inspect_err(|_| self.refuses.store(true, Ordering::Relaxed))?,
             hasher: blake3::Hasher::new(),
             length: 0,
             fs: self.fs.clone(),
             room: self.room(),
             store: Arc::clone(self),
         })
+    }
+
+    /// Whether the disk took nothing when it was last asked to.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 }
 

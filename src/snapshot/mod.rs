@@ -6,7 +6,7 @@
 //! on blocking threads.
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
-//! files, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
+//! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
@@ -14,6 +14,7 @@ mod adopt;
 mod body;
 mod budget;
 mod check;
+mod displace;
 mod entry;
 mod evict;
 mod folders;
@@ -37,6 +38,7 @@ mod recover;
 mod remove;
 mod scan;
 pub(crate) mod sidecar;
+mod sync;
 mod usage;
 mod walk;
 mod write;
@@ -123,6 +125,9 @@ pub(crate) struct Store {
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
     listeners: Mutex<Vec<Weak<Listener>>>,
+    /// The disk took nothing when it was last asked to.
+    refuses: AtomicBool,
+    syncs: Arc<sync::Syncs>,
     /// A disk that does not do what it is asked.
     trouble: Throttle,
     /// Files that are not what they should be.
@@ -186,7 +191,7 @@ impl Store {
         let _ = self.jobs.send(Box::new(job));
     }
 
-    /// Returns when the files of every invalidation are gone.
+    /// Returns when the files of every invalidation are gone, and what was committed is synced.
     pub(crate) fn barrier(self: &Arc<Self>) -> tokio::sync::oneshot::Receiver<()> {
         let (done, wait) = tokio::sync::oneshot::channel();
         self.answer_when_cleared(done);
@@ -199,6 +204,7 @@ impl Store {
         self.run_later(move || match Arc::strong_count(&store.clearing) > 1 {
             true if !done.is_closed() => store.answer_when_cleared(done),
             _ => {
+                store.syncs.flush();
                 let _ = done.send(());
             }
         });

@@ -74,7 +74,7 @@ impl Store {
         })?;
         open.push((root, Arc::downgrade(&store)));
         drop(open);
-        store.spawn_scan();
+        store.spawn_scans(Duration::ZERO);
         Ok(store)
     }
 
@@ -93,7 +93,7 @@ impl Store {
         let id = format!("{:08x}", RandomState::new().hash_one(&self.root) >> 32);
         let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
             self.fs.write(file.as_file_mut(), &path, id.as_bytes())?;
-            self.fs.persist(file, &path)
+            self.fs.persist(file, &path).map(drop)
         });
         if let Err(error) = written {
             tracing::debug!(path = %path.display(), %error, "the directory's name is another at the next start");
@@ -133,6 +133,7 @@ impl Store {
             log: Mutex::new(log),
             gate: RwLock::new(()),
             epoch: AtomicU64::new(0),
+            syncs: Arc::new(super::sync::Syncs::start(fs.clone(), root.clone())?),
             root,
             fs,
             lock,
@@ -151,6 +152,7 @@ impl Store {
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
+            refuses: AtomicBool::new(false),
             trouble: Throttle::default(),
             unusable: ThrottlePerFile::default(),
             jobs,
@@ -197,10 +199,6 @@ impl Store {
                 store.spawn_scans(AGAIN);
             }
         });
-    }
-
-    fn spawn_scan(self: &Arc<Self>) {
-        self.spawn_scans(Duration::ZERO);
     }
 
     /// Scans after `pause`, and, as long as the disk does not let it be read through, again and again.

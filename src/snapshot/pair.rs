@@ -9,13 +9,38 @@ use tempfile::NamedTempFile;
 
 use crate::clock::from_unix_seconds;
 use crate::config::Durability;
-use crate::fsops::{EntryKind, File, FileId};
+use crate::fsops::{File, FileId};
 use crate::head::{Seal, SealedBody, Sidecar, VariantId};
+use crate::key::Key;
 
 use super::layout::{PRIVATE, Stem, parse_file_name};
 use super::read::mark_of;
 use super::write::{Admit, CommitError, Kept};
 use super::{Store, sidecar};
+
+/// Whether a file takes the place of one that must not be lost: then it is synced before, else behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    New,
+    Replacement,
+}
+
+/// What stands where the body is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// It, or there is none to be.
+    Same,
+    Other,
+    Nothing,
+}
+
+/// A body on its way to its place.
+enum Coming<'a> {
+    Nothing,
+    /// From `tmp/`: there is nothing in the way.
+    New(NamedTempFile, &'a Path),
+    Pending(PathBuf, &'a Path),
+}
 
 impl Store {
     /// Writes body and sidecar, or only moves the clock where nothing else changed. `admit` runs the
@@ -38,12 +63,20 @@ impl Store {
             .rendering
             .as_ref()
             .and_then(|rendering| rendering.body.as_ref());
-        let in_place = match (&new_body, sealed) {
+        let there = match (&new_body, sealed) {
             (Some(path), _) if let Kept::Same(_, checked) = &kept => {
-                self.fs.stat(path).is_ok_and(|id| id == *checked)
+                match self.fs.stat(path).is_ok_and(|id| id == *checked) {
+                    true => There::Same,
+                    false => There::Other,
+                }
             }
-            (Some(path), Some(sealed)) => matches!(self.sealed_file(path, sealed), Ok(Some(_))),
-            _ => true,
+            (Some(path), Some(sealed)) => self.what_is_there(path, sealed),
+            _ => There::Same,
+        };
+        let in_place = there == There::Same;
+        let standing = match old {
+            Some(_) => Standing::Replacement,
+            None => Standing::New,
         };
         if in_place
             && let Some(old) = old
@@ -54,10 +87,10 @@ impl Store {
             let clock = new_clock(old, generated);
             return admit(Box::new(|| match self.set_clock(&text_path, clock) {
                 Ok(file) => Ok(file),
-                Err(_) => self.write_sidecar(stem, id, old, generated),
+                Err(_) => self.write_sidecar((stem, id), old, generated, standing),
             }));
         }
-        let mut pending = None;
+        let mut coming = Coming::Nothing;
         // What the body takes counts as under way until it counts as stored.
         let mut _room = None;
         match (kept, &new_body, sealed) {
@@ -65,32 +98,41 @@ impl Store {
             (Kept::Same(same, _), ..) if !in_place || is_of_another(id, &same.file) => {
                 return Err(CommitError::Invalidated);
             }
+            (Kept::New(body), Some(path), Some(_))
+                if (there, standing) == (There::Nothing, Standing::New) =>
+            {
+                self.sync_before(body.as_file(), path, standing)?;
+                let (file, taken) = body.into_file();
+                _room = Some(taken);
+                coming = Coming::New(file, path);
+            }
             (Kept::New(body), Some(path), Some(sealed)) if !in_place => {
                 self.displace_foreign(stem, id, path, old)?;
                 let place = self.root.join(stem.pending(id, &sealed.seal));
-                self.sync(body.as_file(), &place)?;
+                self.sync_before(body.as_file(), &place, Standing::Replacement)?;
                 let (file, taken) = body.into_file();
                 _room = Some(taken);
                 self.fs.persist(file, &place)?;
-                pending = Some((place, path));
+                coming = Coming::Pending(place, path);
             }
             _ => {}
         }
-        let is_placed = std::cell::Cell::new(false);
+        let mut sidecar = None;
         let placed = self
-            .sidecar_file(stem, id, new, generated)
+            .sidecar_file((stem, id), new, generated, standing)
             .map_err(CommitError::from);
         let placed = placed.and_then(|(file, path)| {
             admit(Box::new(|| {
-                self.fs.persist(file, &path)?;
-                is_placed.set(true);
-                self.fs.stat(&path).or_else(|_| self.fs.stat(&path))
+                let placed = sidecar.insert(self.fs.persist(file, &path)?);
+                self.fs.state(placed, &path).or_else(|_| self.fs.stat(&path))
             }))
         });
         if let Err(error) = placed {
-            // Once the sidecar is in place its body belongs to it, and the next reader moves it there.
-            if let Some((place, _)) = pending.filter(|_| !is_placed.get()) {
-                self.fs.remove_file(&place)?;
+            match (coming, sidecar) {
+                (Coming::New(..), Some(_)) => self.take_back((stem, id), new),
+                // Once the sidecar is in place its body belongs to it, and the next reader moves it there.
+                (Coming::Pending(place, _), None) => self.fs.remove_file(&place)?,
+                _ => {}
             }
             return Err(error);
         }
@@ -100,11 +142,37 @@ impl Store {
             self.displace_foreign(stem, id, &old_body, old)?;
             self.remove_or_displace((stem, id), &old_body)?;
         }
-        if let Some((from, to)) = pending {
+        match coming {
+            Coming::Nothing => {}
             // A failure here is finished by the next reader.
-            self.fs.rename(&from, to)?;
+            Coming::Pending(from, to) => self.fs.rename(&from, to)?,
+            Coming::New(body, to) => {
+                let body = self.fs.persist(body, to);
+                let body = body.inspect_err(|_| self.take_back((stem, id), new))?;
+                self.sync_behind(body, to, standing)?;
+            }
+        }
+        if let Some(file) = sidecar {
+            self.sync_behind(file, &self.root.join(stem.sidecar(id)), standing)?;
         }
         Ok(self.sync_folder(stem)?)
+    }
+
+    fn what_is_there(&self, path: &Path, sealed: &SealedBody) -> There {
+        match self.sealed_file(path, sealed) {
+            Ok(Some(_)) => There::Same,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => There::Nothing,
+            Ok(None) | Err(_) => There::Other,
+        }
+    }
+
+    /// A page whose body would not go to its place is none, and there was none before. What this fails to do
+    /// the next look does: it finds a sidecar of ours without its body.
+    fn take_back(&self, (stem, id): (&Stem, Option<VariantId>), new: &Sidecar) {
+        if self.fs.remove_file(&self.root.join(stem.sidecar(id))).is_ok() {
+            let key = Key::from_text(&*new.key);
+            self.disown(&key, id, self.index.get(&key).as_deref());
+        }
     }
 
     /// Moves the body of a commit that was cut in two to its place, and takes away the one before it.
@@ -133,135 +201,27 @@ impl Store {
         self.fs.rename(&pending, &place)
     }
 
-    /// A body that another program wrote is moved aside before ours replaces it, and so is what is no file.
-    pub(super) fn displace_foreign(
-        &self,
-        stem: &Stem,
-        id: Option<VariantId>,
-        path: &Path,
-        old: Option<&Sidecar>,
-    ) -> io::Result<()> {
-        let (mut file, found) = match self.fs.open(path) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return self.displace_odd((stem, id), path);
-            }
-            Err(error) => return Err(error),
-        };
-        let seal = Seal(self.fs.hash(&mut file, path)?.0);
-        let sealed = old.and_then(|old| old.rendering.as_ref()?.body.as_ref());
-        // Or it is the one before, of a commit that a crash cut in two.
-        let is_ours = sealed.is_some_and(|sealed| {
-            sealed.seal == seal
-                || self
-                    .fs
-                    .stat(&self.root.join(stem.pending(id, &sealed.seal)))
-                    .is_ok()
-        });
-        if is_ours {
-            return Ok(());
-        }
-        let aside = self.root.join(stem.displaced(id, &seal));
-        self.bound_displaced(found.size())?;
-        self.fs.rename(path, &aside)?;
-        tracing::warn!(
-            path = %path.display(),
-            moved_to = %aside.display(),
-            "a snapshot's body was changed by hand; it is kept aside"
-        );
-        Ok(())
-    }
-
-    /// Removes a file; a folder in its place is moved aside.
-    pub(super) fn remove_or_displace(
-        &self,
-        rendering: (&Stem, Option<VariantId>),
-        path: &Path,
-    ) -> io::Result<()> {
-        match self.fs.remove_file(path) {
-            Err(_) if self.fs.is_folder(path) => self.displace_odd(rendering, path),
-            result => result,
-        }
-    }
-
-    fn displace_folder(&self, rendering: (&Stem, Option<VariantId>), path: &Path) -> io::Result<()> {
-        match self.fs.is_folder(path) {
-            true => self.displace_odd(rendering, path),
-            false => Ok(()),
-        }
-    }
-
-    /// Moves aside what is no regular file, whatever it is: it is neither opened nor followed, and nothing
-    /// else could be stored or deleted under its name.
-    fn displace_odd(&self, (stem, id): (&Stem, Option<VariantId>), path: &Path) -> io::Result<()> {
-        let state = self.fs.stat(path)?;
-        let aside = self
-            .root
-            .join(stem.displaced(id, &Seal::of(format!("{state:?}").as_bytes())));
-        self.bound_displaced(0)?;
-        self.fs.rename(path, &aside)?;
-        tracing::warn!(
-            path = %path.display(),
-            moved_to = %aside.display(),
-            "what stood in a snapshot's place was no file; it is kept aside"
-        );
-        Ok(())
-    }
-
-    /// Room for one more displaced body: at most so many files and bytes, the oldest go first. The one
-    /// that comes is kept, whatever its size.
-    fn bound_displaced(&self, coming: u64) -> io::Result<()> {
-        const MOST: usize = 1000;
-        let entries = match self.fs.read_dir(&self.private("displaced")) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut aged: Vec<_> = entries
-            .into_iter()
-            // Whoever put a folder in a file's place takes it away.
-            .filter(|entry| entry.kind != EntryKind::Directory)
-            .filter_map(|entry| {
-                let file = self.fs.stat(&entry.path).ok()?;
-                Some((file.changed_at(), file.size(), entry.path))
-            })
-            .collect();
-        aged.sort();
-        let mut files = aged.len();
-        let mut bytes = aged
-            .iter()
-            .fold(coming, |sum, (_, size, _)| sum.saturating_add(*size));
-        for (_, size, path) in &aged {
-            if files < MOST && bytes <= self.options.bounds.displaced() {
-                return Ok(());
-            }
-            self.fs.remove_file(path)?;
-            files -= 1;
-            bytes = bytes.saturating_sub(*size);
-        }
-        Ok(())
-    }
-
     pub(super) fn write_sidecar(
         &self,
-        stem: &Stem,
-        id: Option<VariantId>,
+        rendering: (&Stem, Option<VariantId>),
         text: &Sidecar,
         generated: u64,
+        standing: Standing,
     ) -> io::Result<FileId> {
-        let (file, path) = self.sidecar_file(stem, id, text, generated)?;
-        self.fs.persist(file, &path)?;
-        self.fs.stat(&path)
+        let (file, path) = self.sidecar_file(rendering, text, generated, standing)?;
+        let file = self.fs.persist(file, &path)?;
+        let state = self.fs.state(&file, &path)?;
+        self.sync_behind(file, &path, standing)?;
+        Ok(state)
     }
 
     /// A sidecar as it is to be, not yet in its place.
     pub(super) fn sidecar_file(
         &self,
-        stem: &Stem,
-        id: Option<VariantId>,
+        (stem, id): (&Stem, Option<VariantId>),
         text: &Sidecar,
         generated: u64,
+        standing: Standing,
     ) -> io::Result<(NamedTempFile, PathBuf)> {
         let path = self.root.join(stem.sidecar(id));
         self.displace_folder((stem, id), &path)?;
@@ -272,7 +232,7 @@ impl Store {
         let _ = self
             .fs
             .set_modified(file.as_file(), &path, new_clock(text, generated));
-        self.sync(file.as_file(), &path)?;
+        self.sync_before(file.as_file(), &path, standing)?;
         Ok((file, path))
     }
 
@@ -287,10 +247,24 @@ impl Store {
         self.root.join(PRIVATE).join("tmp")
     }
 
-    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        match self.options.durability {
-            Durability::None => Ok(()),
-            Durability::Data | Durability::Full => self.fs.sync_file(file, path),
+    /// Before its rename: what it replaces must survive if it does not.
+    fn sync_before(&self, file: &File, path: &Path, standing: Standing) -> io::Result<()> {
+        match (self.options.durability, standing) {
+            (Durability::None, _) | (Durability::Data, Standing::New) => Ok(()),
+            (Durability::Data, Standing::Replacement) | (Durability::Full, _) => {
+                self.fs.sync_file(file, path)
+            }
+        }
+    }
+
+    /// After its rename, and soon: what was not synced before.
+    fn sync_behind(&self, file: File, path: &Path, standing: Standing) -> io::Result<()> {
+        match (self.options.durability, standing) {
+            (Durability::Data, Standing::New) => match self.syncs.behind(file, path) {
+                Ok(()) => Ok(()),
+                Err(file) => self.fs.sync_file(&file, path),
+            },
+            _ => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -16,11 +17,12 @@ use crate::key::Key;
 use crate::pattern::Subject;
 
 use super::Store;
-use super::body::FinishedBody;
+use super::body::{FinishedBody, WriteError};
 use super::index::{KeyEntry, VariantEntry, sorted};
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
 use super::life::Life;
+use super::pair::Standing;
 use super::read::generated;
 use super::usage::{blocks, body_blocks};
 
@@ -76,6 +78,15 @@ pub(crate) enum CommitError {
     Disk(#[from] io::Error),
 }
 
+impl From<WriteError> for CommitError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NoRoom => Self::NoRoom,
+            WriteError::Disk(error) => Self::Disk(error),
+        }
+    }
+}
+
 impl Store {
     /// Commits. On an error the old snapshot is as it was.
     pub(crate) fn commit(self: &Arc<Self>, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
@@ -83,6 +94,11 @@ impl Store {
             return Err(CommitError::ReadOnly);
         }
         let committed = self.commit_under_way(candidate, kept);
+        match &committed {
+            Ok(()) => self.refuses.store(false, Ordering::Relaxed),
+            Err(CommitError::Disk(_)) => self.refuses.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
         self.relieve();
         committed
     }
@@ -102,16 +118,21 @@ impl Store {
         self.check_standing(candidate.epoch, subject)?;
         let _host = self.hold_host(key)?;
         let stem = Stem::of(key);
-        self.remove_doomed(&stem, key)?;
-        let names = self.prepare_names(&stem, &candidate)?;
+        let base = self.standing_base(&stem, key)?;
+        let (names, base) = self.prepare_names(&stem, &candidate, base)?;
         let variant = (candidate.select)(&names);
         let (id, digest) = (variant.id(), variant.digest());
         let mut placeholder = None;
         if let Some(id) = id {
             self.make_room(&candidate, id)?;
-            placeholder = self.write_placeholder(&stem, &candidate, &names)?;
+            if base.is_none() {
+                placeholder = Some(self.write_placeholder(&stem, &candidate, &names)?);
+            }
         }
-        let old = self.read_sidecar(&stem, id, key)?.map(|(sidecar, _)| sidecar);
+        let old = match id {
+            None => base,
+            Some(_) => self.read_sidecar(&stem, id, key)?.map(|(sidecar, _)| sidecar),
+        };
         let new = Sidecar {
             key: key.text.clone(),
             method: candidate.method.into(),
@@ -172,24 +193,30 @@ impl Store {
         }
     }
 
-    /// Files of an earlier invalidation that are still there must be gone before new ones stand beside
-    /// them, or an old variant would be taken for one of the new page's.
-    fn remove_doomed(&self, stem: &Stem, key: &Key) -> io::Result<()> {
-        if self.index.get(key).is_some() {
-            return Ok(());
+    /// The base sidecar. Files of an earlier invalidation that are still there must be gone before new ones
+    /// stand beside them, or an old variant would be taken for one of the new page's.
+    fn standing_base(&self, stem: &Stem, key: &Key) -> io::Result<Option<(Sidecar, FileId)>> {
+        let Some((base, file)) = self.read_sidecar(stem, None, key)? else {
+            return Ok(None);
+        };
+        if self.index.get(key).is_none() && self.fate(&base, &file) == Some(Fate::Delete) {
+            self.delete_key(key)?;
+            return Ok(None);
         }
-        match self.read_sidecar(stem, None, key)? {
-            Some((base, file)) if self.fate(&base, &file) == Some(Fate::Delete) => self.delete_key(key),
-            _ => Ok(()),
-        }
+        Ok(Some((base, file)))
     }
 
     /// The fields that select among the key's variants from now on: those known and those that the
     /// answer names. Variants that were certainly made without a new one are what they were; others are nobody
-    /// knows whose, and go.
-    fn prepare_names(&self, stem: &Stem, candidate: &Candidate<'_>) -> Result<Vec<HeaderName>, CommitError> {
+    /// knows whose, and go. The base is as it then is.
+    fn prepare_names(
+        &self,
+        stem: &Stem,
+        candidate: &Candidate<'_>,
+        base: Option<(Sidecar, FileId)>,
+    ) -> Result<(Vec<HeaderName>, Option<Sidecar>), CommitError> {
         let mut names = candidate.names.to_vec();
-        let Some((mut base, file)) = self.read_sidecar(stem, None, candidate.key)? else {
+        let Some((mut base, file)) = base else {
             // Somebody removed it, and with it whatever could be found through it.
             if self.index.get(candidate.key).is_some() {
                 self.delete_variants(stem, candidate.key)?;
@@ -197,13 +224,13 @@ impl Store {
                 // Marked since, perhaps, but not stored anew: that takes the stripe.
                 self.strike_out(&candidate.key.hash, &candidate.key.text);
             }
-            return Ok(names);
+            return Ok((names, None));
         };
         let known = base.variant.names();
         names.extend(known.iter().cloned());
         let names = sorted(names);
         if names == known {
-            return Ok(names);
+            return Ok((names, Some(base)));
         }
         let mut new = names.iter().filter(|name| !known.contains(name));
         let entry = if new.all(|name| (candidate.is_new)(name)) {
@@ -214,7 +241,7 @@ impl Store {
         };
         base.variant = VariantKey(names.iter().map(|name| (name.clone(), None)).collect());
         self.rewrite_base(stem, candidate, &base, (&file, entry.as_deref()))?;
-        Ok(names)
+        Ok((names, Some(base)))
     }
 
     /// Replaces the base sidecar by one with other names; its rendering and its clock stay, and so do the
@@ -240,7 +267,7 @@ impl Store {
             Some(Generated::Unmarked) => u64::try_from(old.modified().0).unwrap_or(0),
             Some(Generated::Invalidated) | None => 0,
         };
-        let (file, path) = self.sidecar_file(stem, None, base, time)?;
+        let (file, path) = self.sidecar_file((stem, None), base, time, Standing::Replacement)?;
         let admission = self.admission();
         self.check_standing(candidate.epoch, subject)?;
         self.fs.persist(file, &path)?;
@@ -301,10 +328,7 @@ impl Store {
         stem: &Stem,
         candidate: &Candidate<'_>,
         names: &[HeaderName],
-    ) -> io::Result<Option<FileId>> {
-        if self.read_sidecar(stem, None, candidate.key)?.is_some() {
-            return Ok(None);
-        }
+    ) -> io::Result<FileId> {
         let placeholder = Sidecar {
             key: candidate.key.text.clone(),
             method: candidate.method.into(),
@@ -313,8 +337,7 @@ impl Store {
             variant: VariantKey(names.iter().map(|name| (name.clone(), None)).collect()),
             rendering: None,
         };
-        self.write_sidecar(stem, None, &placeholder, candidate.generated)
-            .map(Some)
+        self.write_sidecar((stem, None), &placeholder, candidate.generated, Standing::New)
     }
 }
 

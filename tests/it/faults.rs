@@ -110,6 +110,9 @@ async fn a_full_disk_is_named_as_the_reason() {
     let proxy = Proxy::start(&backend).await;
     proxy.warm("/before").await;
     proxy.faults().fail_all("create", ErrorKind::StorageFull);
+    // Whose head was out before the disk was asked.
+    proxy.get("/first").await.assert(200, &page("/first"));
+    assert_eq!(proxy.counted(Reason::Disk), 1);
 
     let response = proxy.get("/page").await;
     response

@@ -14,8 +14,9 @@ use crate::site::{Page, Site};
 use crate::{is_long, note};
 
 /// Calls that change files, and those that make what is done known to the next.
-const CALLS: [&str; 16] = [
+const CALLS: [&str; 18] = [
     "openat",
+    "openat2",
     "write",
     "pwrite64",
     "rename",
@@ -25,6 +26,7 @@ const CALLS: [&str; 16] = [
     "unlinkat",
     "fsync",
     "fdatasync",
+    "syncfs",
     "mkdir",
     "mkdirat",
     "utimensat",
