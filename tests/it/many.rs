@@ -127,7 +127,7 @@ async fn a_lower_limit_at_the_next_start_is_reached_and_what_is_asked_for_stays(
     let mut proxy = filled(&backend).await;
     proxy.stop().await;
 
-    let lower = setup(&backend, |settings| settings.max_snapshots = MOST as u64)
+    let lower = setup(&backend, |settings| settings.max_snapshots = MOST)
         .dir_of(&proxy)
         .start()
         .await;
