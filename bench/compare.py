@@ -66,12 +66,13 @@ def main():
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         farm = stack.enter_context(Farm(programs, work))
         results = []
-        report.say_head(programs, given)
+        machine = tools.machine()
+        report.say_head(programs, machine, given)
         for number, case in enumerate(cases, 1):
             report.say_progress(number, len(cases), case)
             results.append(measure.case(case, farm, given, left_out))
             report.say_result(results[-1])
-    outcome = report.Outcome(results, programs, given)
+    outcome = report.Outcome(results, programs, machine, given)
     outcome.save()
     if given.write:
         outcome.publish()

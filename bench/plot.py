@@ -5,8 +5,10 @@ from html import escape
 # Series by what they are: the subject of a case, then rivals. Colours that stand out on white and on black.
 SERIES = (("phantom-frame", "#d9480f"), ("nginx, static files", "#4c8dae"), ("Varnish, malloc", "#8a7fb5"))
 RIVALS = {"nginx-static": 1, "varnish": 2}
-WIDTH, LEFT, RIGHT, TOP = 860, 190, 60, 70
+WIDTH, LEFT, RIGHT, TOP = 860, 190, 60, 80
 BAR, GAP = 13, 12
+# A longer bar ends here, or it would make all others short; its number says how long it is.
+LONGEST = 4.0
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f; }
   .title { font-size: 15px; font-weight: 600; }
@@ -33,7 +35,7 @@ def groups(results):
 
 def svg(results):
     found = list(groups(results))
-    longest = max([ratio for _, bars in found for _, ratio in bars] + [1.5])
+    longest = min(max([ratio for _, bars in found for _, ratio in bars] + [1.5]), LONGEST)
     scale = (WIDTH - LEFT - RIGHT) / longest
     parts, at = [], TOP
     for title, bars in found:
@@ -41,10 +43,11 @@ def svg(results):
         parts.append(f'<text x="{LEFT - 10}" y="{middle:.1f}" text-anchor="end">{escape(title)}</text>')
         for number, ratio in bars:
             name, colour = SERIES[number]
+            width = min(ratio, longest) * scale
             parts.append(
-                f'<rect x="{LEFT}" y="{at}" width="{ratio * scale:.1f}" height="{BAR - 2}" rx="2" fill="{colour}">'
+                f'<rect x="{LEFT}" y="{at}" width="{width:.1f}" height="{BAR - 2}" rx="2" fill="{colour}">'
                 f"<title>{escape(title)}, {escape(name)}: {ratio:.2f}</title></rect>"
-                f'<text class="value" x="{LEFT + ratio * scale + 5:.1f}" y="{at + BAR - 3}">{ratio:.2f}</text>'
+                f'<text class="value" x="{LEFT + width + 5:.1f}" y="{at + BAR - 3}">{ratio:.2f}</text>'
             )
             at += BAR
         at += GAP
@@ -66,4 +69,5 @@ def frame(height, scale, longest, results):
     for half in range(int(longest * 2) + 1):
         x = LEFT + half / 2 * scale
         kind = "one" if half == 2 else "grid"
+        yield f'<text class="value" x="{x:.1f}" y="{TOP - 12}" text-anchor="middle">{half / 2:g}</text>'
         yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{height - 10}"/>'

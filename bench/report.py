@@ -18,8 +18,7 @@ METRICS = {"cpu_us": "CPU", "per_second": "throughput", "p99_us": "p99", "reside
 MIB = 1 << 20
 
 
-def say_head(programs, given):
-    machine = tools.machine()
+def say_head(programs, machine, given):
     versions = ", ".join(f"{name} {version}" for name, version in programs.versions().items())
     print(f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}; {versions}")
     print(
@@ -82,8 +81,9 @@ def verdict(target, value):
 class Outcome:
     """A whole run."""
 
-    def __init__(self, results, programs, given):
+    def __init__(self, results, programs, machine, given):
         self.results = results
+        self.machine = machine
         self.versions = programs.versions()
         self.given = given
 
@@ -132,13 +132,14 @@ class Outcome:
         _, end, after = rest.partition(END)
         if not (begin and end):
             raise Trouble(f"{README} has no block between {BEGIN.strip()} and {END}: put these two lines where the table is to be")
-        README.write_text(before + begin + self.markdown() + end + after)
+        picture = f"![CPU time of the server for one answer, to that of nginx]({PLOT.relative_to(tools.ROOT)})\n\n"
+        README.write_text(before + begin + picture + self.markdown() + end + after)
         PLOT.write_text(plot.svg(self.results))
 
     def as_json(self):
         return {
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": tools.machine(),
+            "machine": self.machine,
             "versions": self.versions,
             "rounds": self.given.rounds,
             "seconds": self.given.seconds,
@@ -148,7 +149,8 @@ class Outcome:
         }
 
     def markdown(self):
-        machine = tools.machine()
+        machine = self.machine
+        busy = f", on a busy machine (load {machine['load_before']:.0f})" if machine["load_before"] > BUSY else ""
         rows = [
             "| | CPU | throughput | p99 | nginx without `open_file_cache`, CPU | nginx static, CPU | Varnish, CPU |",
             "|---|---|---|---|---|---|---|",
@@ -163,9 +165,9 @@ class Outcome:
                 text += f"Resident with {result.case.title}: {said}"
                 text += "".join(f" (target {bound(target)})" for target in result.case.targets) + ".\n\n"
         return text + (
-            f"Ratios to {CONTENDERS[self.given.reference].title} in the same round, the median of {self.given.rounds} rounds of "
+            f"Ratios to {CONTENDERS[self.given.reference].title} in the same round, the median of {self.given.rounds} with runs of "
             f"{self.given.seconds} s; behind them the target, ✓ where it is reached. {self.given.connections} connections, "
-            f"{machine['cores']} cores ({machine['cpu']}), which load generator and backend share; {versions}.\n"
+            f"{machine['cores']} cores ({machine['cpu']}), which load generator and backend share{busy}; {versions}.\n"
         )
 
 
