@@ -15,6 +15,9 @@ pub(crate) use set::FieldSet;
 /// Directives for the caches that a site's operator runs (RFC 9213 §3); this is one.
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
+/// How an answer came about (RFC 9211).
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 /// Fields of one connection (RFC 9110 §7.6.1), whatever `Connection` lists.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",

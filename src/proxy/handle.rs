@@ -295,3 +295,18 @@ pub(crate) fn or_uncached(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_carries_no_room_for_what_a_hit_does_not_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = CreateProxyConfig::new("http://127.0.0.1:9".into());
+        config.settings.snapshot_dir = directory.path().to_owned();
+        let proxy = Proxy::new(config).unwrap();
+        let size = size_of_val(&proxy.answer(Request::new(Body::empty())));
+        assert!(size < 8 << 10, "{size} bytes are moved for each request");
+    }
+}

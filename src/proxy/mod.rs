@@ -145,9 +145,11 @@ impl Engine {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let rules = Arc::clone(self.rules.of(method.as_str(), uri.path()));
         // What panics is the application's: a key function, a clock. It costs this request, whoever serves.
-        let answer = Arc::clone(&self).answer(request, Arc::clone(&rules), trace.clone());
-        let answer = AssertUnwindSafe(answer).catch_unwind();
-        let (mut response, verdict) = answer.await.unwrap_or_else(|_panic| {
+        // Made where it is awaited: a future that is moved before has its room twice.
+        let answer = AssertUnwindSafe(Arc::clone(&self).answer(request, Arc::clone(&rules), trace.clone()))
+            .catch_unwind()
+            .await;
+        let (mut response, verdict) = answer.unwrap_or_else(|_panic| {
             tracing::error!(%method, path = uri.path(), "answering a request panicked");
             self.no_answer(Reason::Panic, &method)
         });
@@ -214,14 +216,15 @@ impl Engine {
         trace.note(|| trace::route(&route));
         match route {
             Route::Refuse(reason) => self.refuse(reason, request.method()),
-            Route::Tunnel => self.tunnel(request, &target).await,
-            Route::Pass(reason) => self.pass(request, &target, reason).await,
+            // What is no hit has a box of its own: every request would carry its room along.
+            Route::Tunnel => Box::pin(self.tunnel(request, &target)).await,
+            Route::Pass(reason) => Box::pin(self.pass(request, &target, reason)).await,
             Route::Somebody(somebody) => {
                 if let Identity::Cookie(name) = somebody {
                     self.tally.cookie(name);
                 }
                 let reason = somebody.reason();
-                self.pass(request, &target, reason).await
+                Box::pin(self.pass(request, &target, reason)).await
             }
             Route::Lookup(included) => self.look_up(request, target, (included, rules)).await,
         }

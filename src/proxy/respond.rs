@@ -2,15 +2,14 @@
 //! an outcome into a status.
 
 use axum::body::Body;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 
+use crate::headers::CACHE_STATUS;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::reuse::Standing;
 use crate::policy::shape::Source;
 use crate::short::Short;
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What became of a request, for `Cache-Status`, the log and the statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +144,13 @@ impl Verdict {
     /// Adds `Cache-Status` behind those of caches nearer to the origin (RFC 9211 §2).
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
         if let Some(value) = self.cache_status() {
-            headers.append(CACHE_STATUS, value);
+            match headers.get_mut(CACHE_STATUS) {
+                // The place that a stored head has for it.
+                Some(place) if place.is_empty() => *place = value,
+                _ => {
+                    headers.append(CACHE_STATUS, value);
+                }
+            }
         }
     }
 }

@@ -163,14 +163,14 @@ fn is_host(text: &str) -> bool {
     is_plain(text) || is_authority(text)
 }
 
-/// Nearly every host: letters, digits, hyphens and dots, and perhaps a port of at most four digits.
+/// Nearly every host: letters, digits, hyphens and dots, and perhaps a port.
 fn is_plain(text: &str) -> bool {
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     !name.is_empty()
         && name.bytes().all(is_of_name)
-        && port.len() <= 4
         && port.bytes().all(|byte| byte.is_ascii_digit())
+        && (port.len() <= 4 || port.parse::<u16>().is_ok())
 }
 
 fn is_authority(text: &str) -> bool {
@@ -254,7 +254,9 @@ mod tests {
             ("-", true),
             ("..", true),
             ("a:0000", true),
-            ("a:65535", false),
+            ("a:65535", true),
+            ("a:65536", false),
+            ("a:000080", true),
             ("", false),
             (":80", false),
             ("a_b", false),

@@ -187,21 +187,24 @@ impl Engine {
         (included, rules): (Included, Arc<Rules>),
     ) -> (Response<Body>, Verdict) {
         let Some(store) = self.store.clone() else {
-            return self.pass(request, &target, Reason::Disk).await;
+            return Box::pin(self.pass(request, &target, Reason::Disk)).await;
         };
         let wishes = Wishes::of(request.headers(), rules.request.client_directives);
         // RFC 9111 §5.2.1.5: "MUST NOT store any part of either this request or any response to it".
         if wishes.no_store {
-            return self.pass(request, &target, Reason::ClientDirective).await;
+            return Box::pin(self.pass(request, &target, Reason::ClientDirective)).await;
         }
         let (mut parts, body) = request.into_parts();
         strip_listed(&mut parts.headers);
-        let body = match key_body(&parts.method, body, self.waits.body).await {
+        let keyed = match parts.method {
+            Method::GET | Method::HEAD => Ok(None),
+            _ => Box::pin(key_body(body, self.waits.body)).await,
+        };
+        let body = match keyed {
             Ok(body) => body,
             Err(KeyBody::TooLarge(body)) => {
-                return self
-                    .pass(Request::from_parts(parts, body), &target, Reason::RequestBody)
-                    .await;
+                let request = Request::from_parts(parts, body);
+                return Box::pin(self.pass(request, &target, Reason::RequestBody)).await;
             }
             Err(KeyBody::Broken) => return self.refuse(Reason::BadRequest, &parts.method),
             Err(KeyBody::Late) => return self.refuse(Reason::RequestTimeout, &parts.method),
@@ -213,7 +216,7 @@ impl Engine {
             let body = body.map_or_else(Body::empty, Body::from);
             credentials.put_back(&mut parts.headers);
             let request = Request::from_parts(parts, body);
-            return self.pass(request, &target, Reason::Key).await;
+            return Box::pin(self.pass(request, &target, Reason::Key)).await;
         };
         let visit = Arc::new(Visit {
             class: class(&parts.headers),
@@ -244,15 +247,16 @@ impl Engine {
                 Round::Answer(response, verdict) => return (response, verdict),
                 Round::Again => {}
                 Round::Pass(reason) => {
-                    return self.pass_or_stale(visit, reason, learnt.stale.take()).await;
+                    let stale = learnt.stale.take();
+                    return Box::pin(self.pass_or_stale(visit, reason, stale)).await;
                 }
                 Round::Probe(reason, flight, request) => {
-                    return self.probe(visit, (reason, flight), &request).await;
+                    return Box::pin(self.probe(visit, (reason, flight), &request)).await;
                 }
             }
         }
         // Something changes faster than it can be looked up.
-        self.pass_visit(visit, Reason::Foreign).await
+        Box::pin(self.pass_visit(visit, Reason::Foreign)).await
     }
 
     pub(super) async fn pass_visit(&self, visit: &Visit, reason: Reason) -> (Response<Body>, Verdict) {
@@ -317,7 +321,7 @@ impl Engine {
         if !may_write(store).await {
             return Round::Pass(Reason::ReadOnly);
         }
-        self.take_seat(store, visit, learnt).await
+        Box::pin(self.take_seat(store, visit, learnt)).await
     }
 
     pub(super) async fn serve(
@@ -363,11 +367,8 @@ enum KeyBody {
     Late,
 }
 
-/// The body of a request whose method is stored by name; none for GET and HEAD.
-async fn key_body(method: &Method, body: Body, patience: Duration) -> Result<Option<Bytes>, KeyBody> {
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(None);
-    }
+/// The body of a request whose method is stored by name.
+async fn key_body(body: Body, patience: Duration) -> Result<Option<Bytes>, KeyBody> {
     let known = axum::body::HttpBody::size_hint(&body).exact();
     if known.is_none_or(|length| length > MAX_KEY_BODY as u64) {
         return Err(KeyBody::TooLarge(body));

@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::head::StoredHead;
-use crate::headers::CDN_CACHE_CONTROL;
+use crate::headers::{CACHE_STATUS, CDN_CACHE_CONTROL};
 use crate::policy::validate::{Condition, client_condition};
 
 /// Fields that a 304 repeats: those of RFC 9110 §15.4.5; `CDN-Cache-Control`, "for the purpose of guiding cache
@@ -20,6 +20,9 @@ const IN_304: [HeaderName; 8] = [
     header::EXPIRES,
     header::VARY,
 ];
+
+/// For the fields of a 304, and what is added to them.
+const ROOM: usize = 12;
 
 /// Fields that say for how long a page is kept, what it is and which.
 const OF_THE_PAGE: [HeaderName; 6] = [
@@ -46,13 +49,15 @@ pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&H
 }
 
 /// [`full_head`] of what is stored, made once. The fields that every answer says anew have their places in it
-/// already, so that none has to be made room for: `Age`, `Date` and `Expires`, and those of the bytes, which
-/// [`on_top`] sets or takes out.
+/// already, so that none has to be made room for: `Age`, `Date`, `Expires` and `Cache-Status`, and those of the bytes,
+/// which [`on_top`] sets or takes out.
 pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Response<()> {
     const LATER: HeaderValue = HeaderValue::from_static("");
     let fields = head.ready.fields.get_or_init(|| {
         let mut fields = head.headers.clone();
         let expires = head.expires_after.map(|_| header::EXPIRES);
+        // Where a cache nearer to the origin has said how it came about, ours goes behind that.
+        let status = (!head.headers.contains_key(CACHE_STATUS)).then_some(CACHE_STATUS);
         if let Some(etag) = etag {
             fields.insert(header::ETAG, etag.clone());
         }
@@ -60,6 +65,7 @@ pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Respo
             .into_iter()
             .chain(expires)
             .chain(PLACES)
+            .chain(status)
         {
             fields.insert(name, LATER);
         }
@@ -84,9 +90,11 @@ pub(crate) fn not_modified(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         // §15.4.5: "Last-Modified might be useful if the response does not have an ETag field".
         let modified = etag.is_none().then_some(header::LAST_MODIFIED);
-        for name in IN_304.into_iter().chain(modified) {
-            for value in head.headers().get_all(&name) {
-                response.headers_mut().append(&name, value.clone());
+        let fields = response.headers_mut();
+        fields.reserve(ROOM);
+        for (name, value) in head.headers() {
+            if IN_304.contains(name) || modified.as_ref() == Some(name) {
+                fields.append(name, value.clone());
             }
         }
         response
@@ -113,7 +121,9 @@ pub(super) fn on_top(head: Response<()>, file: Response<Body>) -> Response<Body>
             None => parts.headers.remove(name),
         };
     }
-    if let Some(value) = file.headers.get(header::CONTENT_RANGE) {
+    if file.status != StatusCode::OK
+        && let Some(value) = file.headers.get(header::CONTENT_RANGE)
+    {
         parts.headers.insert(header::CONTENT_RANGE, value.clone());
     }
     Response::from_parts(parts, body)

@@ -33,10 +33,13 @@ impl App {
         H: Fn(Request<Body>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
         Self(Arc::new(move |request| {
-            let is_head = *request.method() == Method::HEAD;
-            let answer = handler(request);
-            Box::pin(async move { completed(answer.await, is_head) })
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let is_head = *request.method() == Method::HEAD;
+                completed(handler(request).await, is_head)
+            })
         }))
     }
 

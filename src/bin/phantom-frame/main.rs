@@ -11,6 +11,10 @@ use std::process::ExitCode;
 
 use args::Invocation;
 
+/// Every answer allocates and frees some dozens of small pieces.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
