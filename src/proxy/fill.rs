@@ -285,6 +285,12 @@ impl Fill {
     ) -> Result<(), Reason> {
         let (store, visit) = (Arc::clone(&self.store), Arc::clone(&self.visit));
         let (request, epoch) = (self.request.clone(), self.epoch);
+        let length = match &kept {
+            Kept::Nothing => 0,
+            Kept::New(body) => body.length,
+            Kept::Same(body, _) => body.length,
+        };
+        let codings = visit.rules.codings.wanted(&head, length);
         let committed = tokio::task::spawn_blocking(move || {
             let candidate = Candidate {
                 key: &visit.key,
@@ -297,6 +303,7 @@ impl Fill {
                 generated: born,
                 epoch,
                 max_variants: visit.rules.max_variants,
+                codings,
             };
             store.commit(candidate, kept)
         });

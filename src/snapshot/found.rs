@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use crate::fsops::{FileId, Fs};
-use crate::head::{Rendering, VariantKey};
+use crate::head::{Rendering, Seal, VariantKey};
 
+use super::derived::Forms;
 use super::hot::Piece;
 
 /// A stored response, checked.
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot {
     /// The response's own, or one from the seal.
     pub(crate) etag: Option<HeaderValue>,
     pub(super) sidecar: FileId,
+    /// The body in codings.
+    pub(crate) forms: Forms,
 }
 
 impl Snapshot {
@@ -40,7 +43,14 @@ impl Snapshot {
             rendering,
             body: body.map(Arc::new),
             sidecar,
+            forms: Forms::default(),
         }
+    }
+
+    /// Seal and length of the body.
+    pub(crate) fn sealed(&self) -> Option<(Seal, u64)> {
+        let body = self.rendering.body.as_ref()?;
+        Some((body.seal, body.length))
     }
 }
 
@@ -52,7 +62,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// A body file, in the state in which its bytes were found right.
+/// A file of a body, as it is or coded, in the state in which its bytes were found right.
 pub(crate) struct BodyFile {
     pub(crate) path: PathBuf,
     pub(crate) id: FileId,
@@ -105,6 +115,14 @@ impl BodyFile {
             (id == body.id && bytes.len() as u64 == id.size()).then(|| Bytes::from(bytes))
         };
         tokio::task::spawn_blocking(read).await.ok().flatten()
+    }
+}
+
+impl fmt::Debug for BodyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderName;
 
-use crate::coding::Codings;
 use crate::fsops::FileId;
 use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
+use super::derived::{Coded, Orphan};
 use super::folders::{FolderId, Folders};
 use super::layout::Stem;
 use super::life::Life;
@@ -52,10 +52,23 @@ pub(crate) struct VariantEntry {
     pub(crate) sidecar: FileId,
     /// What body and sidecar take on disk, in blocks of 4 KiB.
     pub(crate) blocks: u32,
-    /// The codings in which its body is ready (`derived`).
-    pub(crate) coded: Codings,
+    /// The coded forms of its body.
+    pub(crate) coded: Coded,
     /// False for the placeholder that only lists the names.
     pub(crate) is_rendering: bool,
+}
+
+impl VariantEntry {
+    /// With what is known of the coded forms, if they are of the same body.
+    pub(crate) fn keeping(self, known: &Self) -> Self {
+        match known.coded.seal == self.coded.seal {
+            true => Self {
+                coded: known.coded,
+                ..self
+            },
+            false => self,
+        }
+    }
 }
 
 impl KeyEntry {
@@ -111,11 +124,24 @@ impl KeyEntry {
         self.variants.iter().find(|variant| variant.id == id)
     }
 
-    pub(crate) fn with_variant(mut self, entry: VariantEntry) -> Self {
+    /// What is known of the coded forms of the same body stays.
+    pub(crate) fn with_variant(mut self, mut entry: VariantEntry) -> Self {
+        if let Some(known) = self.variant(entry.id) {
+            entry = entry.keeping(known);
+        }
         self.variants.retain(|variant| variant.id != entry.id);
         // Most keys have one, and there are many keys.
         self.variants.reserve_exact(1);
         self.variants.push(entry);
+        self
+    }
+
+    /// With this known of the coded forms of one variant.
+    pub(crate) fn with_coded(mut self, id: Option<VariantId>, coded: Coded) -> Self {
+        let variants = self.variants.iter_mut();
+        for variant in variants.filter(|variant| variant.id == id) {
+            variant.coded = coded;
+        }
         self
     }
 
@@ -149,7 +175,7 @@ impl KeyEntry {
             blocks: self
                 .variants
                 .iter()
-                .map(|variant| u64::from(variant.blocks))
+                .map(|variant| u64::from(variant.blocks) + u64::from(variant.coded.blocks))
                 .sum(),
         }
     }
@@ -186,6 +212,8 @@ struct Places {
     /// How many keys each host has.
     hosts: HashMap<Box<str>, u32>,
     folders: Folders,
+    /// Coded forms that went with their rendering, whose files are still there.
+    orphans: Vec<Orphan>,
 }
 
 impl Places {
@@ -230,6 +258,9 @@ impl Index {
                 }
             }
         }
+        if let Some(old) = old {
+            places.orphans.extend(Orphan::between(old, Some(&entry)));
+        }
         let (before, after) = (old.map(|old| old.used()), entry.used());
         keys.insert(short, Arc::new(entry));
         self.count(after, before.unwrap_or_default());
@@ -239,6 +270,7 @@ impl Index {
         let mut places = lock(&self.places);
         if let Some(old) = self.keys.pin().remove(&short) {
             places.leave(old);
+            places.orphans.extend(Orphan::between(old, None));
             self.count(Used::default(), old.used());
         }
     }
@@ -257,6 +289,11 @@ impl Index {
             renderings: self.renderings.load(Ordering::Relaxed),
             blocks: self.blocks.load(Ordering::Relaxed),
         }
+    }
+
+    /// The coded forms that are nobody's since the last time this was asked.
+    pub(crate) fn take_orphans(&self) -> Vec<Orphan> {
+        std::mem::take(&mut lock(&self.places).orphans)
     }
 
     /// How many folders the keys are in.
@@ -368,7 +405,7 @@ mod tests {
             generated: Generated::At(7),
             sidecar,
             blocks,
-            coded: Codings::default(),
+            coded: Coded::default(),
             is_rendering,
         })
     }

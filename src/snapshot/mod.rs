@@ -8,10 +8,13 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
 //! files, `read` looks up and checks, `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
+mod coder;
+mod compress;
+mod derived;
 mod evict;
 mod folders;
 mod found;
@@ -52,6 +55,7 @@ use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
+pub(crate) use derived::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;
@@ -92,6 +96,8 @@ pub(crate) struct Store {
     parsed: quick_cache::sync::Cache<(KeyHash, Option<VariantId>), Arc<Snapshot>>,
     /// Bodies of some of them.
     hot: Hot,
+    /// Who codes them.
+    coder: coder::Coder,
     /// Taken in this order; see `ledger`.
     gate: RwLock<()>,
     log: Mutex<Log>,

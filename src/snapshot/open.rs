@@ -72,6 +72,7 @@ impl Store {
             Fault::Io(error) => failed("write in the snapshot directory")(error),
             Fault::Refused(error) => error,
         })?;
+        store.coder.belongs_to(&store);
         open.push((root, Arc::downgrade(&store)));
         drop(open);
         store.spawn_scan();
@@ -138,6 +139,7 @@ impl Store {
             index: super::Index::default(),
             parsed: quick_cache::sync::Cache::new(PARSED),
             hot: super::hot::Hot::new(options.memory_bytes),
+            coder: super::coder::Coder::default(),
             options,
             stripes: [const { Mutex::new(()) }; super::STRIPES],
             under_way: Arc::default(),

@@ -17,6 +17,7 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::body::FinishedBody;
+use super::derived::Coded;
 use super::index::{KeyEntry, VariantEntry, sorted};
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
@@ -43,6 +44,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) epoch: u64,
     /// How many variants the key may have.
     pub(crate) max_variants: usize,
+    /// In which its body is to be made ready.
+    pub(crate) codings: Codings,
 }
 
 /// The body of what is to be committed.
@@ -82,12 +85,24 @@ impl Store {
         if !self.is_still_writable() {
             return Err(CommitError::ReadOnly);
         }
+        let (key, codings) = (candidate.key, candidate.codings);
+        let is_new = !matches!(kept, Kept::Same(..));
         let committed = self.commit_under_way(candidate, kept);
+        self.remove_orphans();
         self.relieve();
-        committed
+        let id = committed?;
+        if is_new {
+            self.code(key, id, codings);
+        }
+        Ok(())
     }
 
-    fn commit_under_way(&self, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
+    /// The variant that it is.
+    fn commit_under_way(
+        &self,
+        candidate: Candidate<'_>,
+        kept: Kept,
+    ) -> Result<Option<VariantId>, CommitError> {
         let is_new = !matches!(kept, Kept::Same(..));
         if is_new && self.options.bounds.is_beyond(self.used()) {
             return Err(CommitError::NoRoom);
@@ -144,7 +159,7 @@ impl Store {
                     generated: Generated::Unmarked,
                     sidecar,
                     blocks: blocks(sidecar.size()),
-                    coded: Codings::default(),
+                    coded: Coded::default(),
                     is_rendering: false,
                 });
             }
@@ -154,14 +169,14 @@ impl Store {
                 generated: Generated::At(candidate.generated),
                 sidecar,
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
-                coded: Codings::default(),
+                coded: Coded::of(&new),
                 is_rendering: true,
             }));
             Ok(())
         };
         self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
         self.parsed.remove(&(key.hash, id));
-        Ok(())
+        Ok(id)
     }
 
     /// Refuses what an invalidation later than `epoch` matches.
@@ -257,7 +272,7 @@ impl Store {
             generated: clock.unwrap_or(Generated::Unmarked),
             sidecar,
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
-            coded: Codings::default(),
+            coded: Coded::of(base),
             is_rendering: base.rendering.is_some(),
         }));
         drop((ledger, admission));
