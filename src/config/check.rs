@@ -434,7 +434,11 @@ mod tests {
             assert_eq!(fails(|s| s.languages = vec![tag.into()]), "languages", "{tag}");
         }
         for coding in ["deflate", "brotli", "identity", "*", ""] {
-            assert_eq!(fails(|s| s.compress = vec!["br".into(), coding.into()]), "compress", "{coding}");
+            assert_eq!(
+                fails(|s| s.compress = vec!["br".into(), coding.into()]),
+                "compress",
+                "{coding}"
+            );
         }
         assert_eq!(fails(|s| s.max_fills = 0), "max_fills");
         assert_eq!(fails(|s| s.max_hosts = 0), "max_hosts");

@@ -99,7 +99,10 @@ pub(crate) fn may_be_coded(head: &StoredHead) -> bool {
         && !head.headers.contains_key(header::CONTENT_ENCODING)
         && !head.headers.contains_key(header::CONTENT_RANGE)
         && !says_no_transform(&head.headers)
-        && head.headers.get(header::CONTENT_TYPE).is_some_and(is_compressible)
+        && head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(is_compressible)
 }
 
 /// In whichever field: it is about the content, and not only about this cache.
@@ -247,13 +250,27 @@ mod tests {
             (Some("gzip;q=x"), all(), None),
             (Some("deflate, compress"), all(), None),
         ] {
-            let fields: Vec<_> = accepted.map(|value| ("accept-encoding", value)).into_iter().collect();
-            assert_eq!(choose(&header_map(&fields), ready, &rules), expected, "{accepted:?} of {ready:?}");
+            let fields: Vec<_> = accepted
+                .map(|value| ("accept-encoding", value))
+                .into_iter()
+                .collect();
+            assert_eq!(
+                choose(&header_map(&fields), ready, &rules),
+                expected,
+                "{accepted:?} of {ready:?}"
+            );
         }
         let lines = header_map(&[("accept-encoding", "gzip;q=0.5"), ("accept-encoding", "br")]);
         assert_eq!(choose(&lines, all(), &rules), Some(Brotli));
         let reversed = CodingRules::new([Gzip, Brotli], 0);
-        assert_eq!(choose(&header_map(&[("accept-encoding", "br, gzip, zstd")]), all(), &reversed), Some(Gzip));
+        assert_eq!(
+            choose(
+                &header_map(&[("accept-encoding", "br, gzip, zstd")]),
+                all(),
+                &reversed
+            ),
+            Some(Gzip)
+        );
     }
 
     #[test]
@@ -278,11 +295,27 @@ mod tests {
             (301, vec![HTML], false),
             (200, vec![HTML, ("content-encoding", "br")], false),
             (200, vec![HTML, ("content-encoding", "identity")], false),
-            (200, vec![HTML, ("cache-control", "max-age=5, No-Transform")], false),
-            (200, vec![HTML, ("cache-control", "max-age=5"), ("cache-control", "no-transform")], false),
             (
                 200,
-                vec![HTML, ("cdn-cache-control", "max-age=5"), ("cache-control", "no-transform")],
+                vec![HTML, ("cache-control", "max-age=5, No-Transform")],
+                false,
+            ),
+            (
+                200,
+                vec![
+                    HTML,
+                    ("cache-control", "max-age=5"),
+                    ("cache-control", "no-transform"),
+                ],
+                false,
+            ),
+            (
+                200,
+                vec![
+                    HTML,
+                    ("cdn-cache-control", "max-age=5"),
+                    ("cache-control", "no-transform"),
+                ],
                 false,
             ),
             (200, vec![HTML, ("cache-control", "x=\"no-transform\"")], true),
@@ -294,7 +327,11 @@ mod tests {
             };
             assert_eq!(may_be_coded(&head), expected, "{status} {fields:?}");
             let rules = CodingRules::new([Gzip], 100);
-            assert_eq!(rules.wanted(&head, 100).has(Gzip), expected, "{status} {fields:?}");
+            assert_eq!(
+                rules.wanted(&head, 100).has(Gzip),
+                expected,
+                "{status} {fields:?}"
+            );
             assert!(rules.wanted(&head, 99).is_empty() && rules.wanted(&head, LARGEST + 1).is_empty());
             assert!(CodingRules::default().wanted(&head, 100).is_empty());
         }

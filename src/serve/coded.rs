@@ -144,7 +144,11 @@ mod tests {
             (Why::Accepted, &[], &["accept-encoding"]),
             (Why::Range, &[], &["accept-encoding"]),
             (Why::Accepted, &["RSC"], &["RSC", "accept-encoding"]),
-            (Why::Accepted, &["RSC, Accept-Encoding"], &["RSC, Accept-Encoding"]),
+            (
+                Why::Accepted,
+                &["RSC, Accept-Encoding"],
+                &["RSC, Accept-Encoding"],
+            ),
             (Why::Accepted, &["*"], &["*"]),
         ] {
             let fields: Vec<_> = stored.iter().map(|value| ("vary", *value)).collect();

@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::pattern::Subject;
 
 use super::Store;
-use super::derived::Coded;
+use super::forms::Coded;
 use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
@@ -79,7 +79,9 @@ impl Store {
             self.index.insert(entry.with_variant(variant));
         }
         if let Some(entry) = self.index.get(&key.hash)
-            && let Some(known) = entry.variant(id).filter(|known| known.coded.seal == variant.coded.seal)
+            && let Some(known) = entry
+                .variant(id)
+                .filter(|known| known.coded.seal == variant.coded.seal)
         {
             snapshot.forms.set(known.coded.forms);
         }

@@ -16,7 +16,7 @@ use crate::head::{Seal, VariantId};
 use crate::key::Key;
 
 use super::compress::{Level, encode, is_of};
-use super::derived::FormSets;
+use super::forms::FormSets;
 use super::layout::Stem;
 use super::{Store, lock};
 
@@ -89,6 +89,7 @@ impl Coder {
             let spawned = thread::Builder::new()
                 .name("phantom-code".into())
                 .spawn(move || run(&shared, &store));
+            queues.quiet_from = Some(Instant::now() + QUIET);
             queues.is_running = spawned.is_ok();
             if let Err(error) = spawned {
                 tracing::debug!(%error, "cannot start the thread that compresses pages");
@@ -118,9 +119,9 @@ impl Shared {
             if let Some(order) = queues.fast.pop_front() {
                 return Some(order);
             }
-            let pause = queues
-                .quiet_from
-                .map_or(Duration::ZERO, |from| from.saturating_duration_since(Instant::now()));
+            let pause = queues.quiet_from.map_or(Duration::ZERO, |from| {
+                from.saturating_duration_since(Instant::now())
+            });
             if queues.strong.is_empty() {
                 queues = self.changed.wait(queues).unwrap_or_else(PoisonError::into_inner);
             } else if pause.is_zero() {
@@ -217,7 +218,10 @@ impl Store {
             return Ok(None);
         };
         let is_open = |sets: FormSets| sets.open(order.wanted).is_some();
-        if !entry.variant(id).is_some_and(|variant| is_open(variant.coded.forms)) {
+        if !entry
+            .variant(id)
+            .is_some_and(|variant| is_open(variant.coded.forms))
+        {
             return Ok(None);
         }
         let key = Key::from_text(&*entry.key);
@@ -260,7 +264,9 @@ impl Store {
         if level == Level::Strong {
             return true;
         }
-        let path = self.root.join(Stem::of(&task.key).derived(task.id, owner.2, coding));
+        let path = self
+            .root
+            .join(Stem::of(&task.key).derived(task.id, owner.2, coding));
         let _stripe = self.stripe(owner.0);
         let length = task.bytes.len() as u64;
         let is_there = self.form_file(&path, coding, (&task.seal, length)).is_some();
@@ -279,7 +285,9 @@ impl Store {
         coded: Option<Vec<u8>>,
     ) -> io::Result<()> {
         let owner = (task.key.hash.short(), task.id, task.seal.first_bits());
-        let path = self.root.join(Stem::of(&task.key).derived(task.id, owner.2, coding));
+        let path = self
+            .root
+            .join(Stem::of(&task.key).derived(task.id, owner.2, coding));
         let is_smaller = |coded: &Vec<u8>| {
             let there = self.fs.stat(&path).map_or(u64::MAX, |file| file.size());
             level == Level::Fast || (coded.len() as u64) < there

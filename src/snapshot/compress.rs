@@ -115,13 +115,18 @@ mod tests {
                     flipped[at] ^= 0x55;
                     // A byte of a gzip head, a time say, may be any.
                     let is_head = coding == Coding::Gzip && at < 10;
-                    assert!(is_head || !is_of(&flipped, coding, &seal, length), "{coding:?} at {at}");
+                    assert!(
+                        is_head || !is_of(&flipped, coding, &seal, length),
+                        "{coding:?} at {at}"
+                    );
                 }
                 for wrong in Coding::ALL.into_iter().filter(|wrong| *wrong != coding) {
                     assert!(!is_of(&coded, wrong, &seal, length), "{coding:?} as {wrong:?}");
                 }
                 assert!(!is_of(&coded, coding, &Seal::of(&other), length));
-                assert!(!is_of(&coded, coding, &seal, length - 1) && !is_of(&coded, coding, &seal, length + 1));
+                assert!(
+                    !is_of(&coded, coding, &seal, length - 1) && !is_of(&coded, coding, &seal, length + 1)
+                );
             }
             assert!(!is_of(b"", coding, &seal, length));
             // One that would grow without an end is read as far as the body is long.
@@ -142,9 +147,15 @@ mod tests {
     #[test]
     fn what_saves_nothing_is_not_kept() {
         let mut noise = vec![0; 20_000];
-        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
+        blake3::Hasher::new()
+            .update(b"noise")
+            .finalize_xof()
+            .fill(&mut noise);
         for coding in Coding::ALL {
-            assert!(encode(&noise, coding, Level::Fast).unwrap().is_none(), "{coding:?}");
+            assert!(
+                encode(&noise, coding, Level::Fast).unwrap().is_none(),
+                "{coding:?}"
+            );
         }
     }
 }

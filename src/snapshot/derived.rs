@@ -6,178 +6,26 @@
 //! made again. So nothing here can be wrong, only missing.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use http::HeaderValue;
 
 use crate::coding::{Coding, Codings};
 use crate::fsops::FileId;
-use crate::head::{Seal, Sidecar, VariantId};
+use crate::head::{Seal, VariantId};
 use crate::key::Key;
 
 use super::compress::{Level, is_of};
+use super::forms::{Coded, Form, FormSets};
 use super::found::{BodyFile, Snapshot};
 use super::hot::Piece;
-use super::index::{KeyEntry, VariantEntry};
 use super::layout::{DERIVED, Stem, derived_of_body, parse_derived};
 use super::scan::Looked;
 use super::usage::blocks;
-use super::{Store, lock};
+use super::Store;
 
 /// A form of the strong level is dated so, in seconds since 1970: a restart need not make it again. Where the time is
 /// lost it does, once.
 const STRONG_AT: u64 = 2;
-
-/// What the index knows of a rendering's coded forms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Coded {
-    /// The first 64 bits of the body's seal; zero without a body.
-    pub(crate) seal: u64,
-    /// What they take on disk, in blocks.
-    pub(crate) blocks: u32,
-    pub(crate) forms: FormSets,
-}
-
-/// Codings by what is known of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct FormSets {
-    /// Those that there are.
-    pub(crate) ready: Codings,
-    /// Of the strong level.
-    pub(crate) strong: Codings,
-    /// That save too little.
-    pub(crate) spared: Codings,
-}
-
-impl FormSets {
-    fn to_bits(self) -> u32 {
-        u32::from_le_bytes([
-            self.ready.to_bits(),
-            self.strong.to_bits(),
-            self.spared.to_bits(),
-            0,
-        ])
-    }
-
-    fn from_bits(bits: u32) -> Self {
-        let [ready, strong, spared, _] = bits.to_le_bytes().map(Codings::from_bits);
-        Self {
-            ready,
-            strong,
-            spared,
-        }
-    }
-
-    /// Of those that are wanted, which are to be made, and how.
-    pub(crate) fn open(self, wanted: Codings) -> Option<(Codings, Level)> {
-        let missing = wanted.less(self.ready).less(self.spared);
-        let weak = wanted.and(self.ready).less(self.strong);
-        match (missing.is_empty(), weak.is_empty()) {
-            (false, _) => Some((missing, Level::Fast)),
-            (true, false) => Some((weak, Level::Strong)),
-            (true, true) => None,
-        }
-    }
-
-    fn without(self, coding: Coding) -> Self {
-        Self {
-            ready: self.ready.less(coding.into()),
-            strong: self.strong.less(coding.into()),
-            ..self
-        }
-    }
-}
-
-impl Coded {
-    /// Of a rendering that was just stored or found; of the forms of its body the index may know.
-    pub(crate) fn of(sidecar: &Sidecar) -> Self {
-        let body = sidecar.rendering.as_ref().and_then(|rendering| rendering.body.as_ref());
-        Self {
-            seal: body.map_or(0, |body| body.seal.first_bits()),
-            ..Self::default()
-        }
-    }
-}
-
-/// Files whose rendering is not in the index any more, or is of another body.
-#[derive(Debug)]
-pub(crate) struct Orphan {
-    key: Arc<str>,
-    short: u64,
-    id: Option<VariantId>,
-    seal: u64,
-    ready: Codings,
-}
-
-impl Orphan {
-    /// The forms that `old` has and `new` has not.
-    pub(crate) fn between<'a>(old: &'a KeyEntry, new: Option<&'a KeyEntry>) -> impl Iterator<Item = Self> + 'a {
-        let new = new.filter(|new| new.hash == old.hash);
-        let is_there = move |variant: &VariantEntry| {
-            let there = new.and_then(|new| new.variant(variant.id));
-            there.is_some_and(|there| there.coded.seal == variant.coded.seal)
-        };
-        let coded = |variant: &&VariantEntry| !variant.coded.forms.ready.is_empty();
-        let gone = old.variants.iter().filter(coded).filter(move |variant| !is_there(variant));
-        gone.map(|variant| Self {
-            key: Arc::clone(&old.key),
-            short: old.hash.short(),
-            id: variant.id,
-            seal: variant.coded.seal,
-            ready: variant.coded.forms.ready,
-        })
-    }
-}
-
-/// A snapshot's coded forms, as lookups share them.
-#[derive(Debug, Default)]
-pub(crate) struct Forms {
-    /// [`FormSets`], as the index has them.
-    sets: AtomicU32,
-    /// When they were last asked for, in seconds since 1970.
-    asked: AtomicU32,
-    checked: [OnceLock<Arc<Form>>; Coding::ALL.len()],
-    /// One check at a time.
-    checking: Mutex<()>,
-    /// Whether the page may be coded at all, by whoever has decided it.
-    pub(crate) may_be: OnceLock<bool>,
-}
-
-/// A coded form that was found right.
-#[derive(Debug)]
-pub(crate) struct Form {
-    pub(crate) coding: Coding,
-    pub(crate) body: Arc<BodyFile>,
-    /// The snapshot's, with the coding's suffix.
-    pub(crate) etag: Option<HeaderValue>,
-}
-
-impl Forms {
-    pub(crate) fn sets(&self) -> FormSets {
-        FormSets::from_bits(self.sets.load(Ordering::Acquire))
-    }
-
-    pub(super) fn set(&self, sets: FormSets) {
-        self.sets.store(sets.to_bits(), Ordering::Release);
-    }
-
-    /// A form that was checked, without I/O.
-    pub(crate) fn checked(&self, coding: Coding) -> Option<&Arc<Form>> {
-        self.checked.get(coding as usize)?.get()
-    }
-
-    /// Whether it is time to ask again for what is missing.
-    fn is_due(&self, now: u32) -> bool {
-        /// In seconds.
-        const PAUSE: u32 = 60;
-        let asked = self.asked.load(Ordering::Relaxed);
-        // Once a clock was set back, too.
-        let is_due = asked == 0 || now.abs_diff(asked) >= PAUSE;
-        is_due && self.asked.swap(now.max(1), Ordering::Relaxed) == asked
-    }
-}
 
 impl Store {
     /// Has the forms made that are wanted of a snapshot and not there, or not of the strong level, if that was not
@@ -194,13 +42,13 @@ impl Store {
             && !self.coder.ask((name.short_hash, name.variant), open, level)
         {
             // There is no room: another hit asks.
-            snapshot.forms.asked.store(0, Ordering::Relaxed);
+            snapshot.forms.ask_again();
         }
     }
 
     /// The form, once its file was found to decode to the sealed body; one that does not is removed. Blocks.
     pub(crate) fn check_form(&self, snapshot: &Snapshot, coding: Coding) -> Option<Arc<Form>> {
-        let _one = lock(&snapshot.forms.checking);
+        let _one = snapshot.forms.checking();
         if let Some(form) = snapshot.forms.checked(coding) {
             return Some(Arc::clone(form));
         }
@@ -208,7 +56,9 @@ impl Store {
             return None;
         }
         let (seal, length) = snapshot.sealed()?;
-        let path = self.root.join(derived_of_body(&snapshot.body.as_ref()?.path, &seal, coding)?);
+        let path = self
+            .root
+            .join(derived_of_body(&snapshot.body.as_ref()?.path, &seal, coding)?);
         let Some(file) = self.form_file(&path, coding, (&seal, length)) else {
             self.drop_form(snapshot, &path, coding);
             return None;
@@ -217,17 +67,20 @@ impl Store {
             seal,
             coding: Some(coding),
         };
-        let form = Arc::new(Form {
+        snapshot.forms.note_checked(Form {
             coding,
             body: Arc::new(BodyFile::new(path, file, piece, self.fs.clone())),
             etag: snapshot.etag.as_ref().and_then(|etag| coding.mark(etag)),
-        });
-        let slot = snapshot.forms.checked.get(coding as usize)?;
-        Some(Arc::clone(slot.get_or_init(|| form)))
+        })
     }
 
     /// The state of a file that holds this body in this coding.
-    pub(super) fn form_file(&self, path: &Path, coding: Coding, (seal, length): (&Seal, u64)) -> Option<FileId> {
+    pub(super) fn form_file(
+        &self,
+        path: &Path,
+        coding: Coding,
+        (seal, length): (&Seal, u64),
+    ) -> Option<FileId> {
         // What is not smaller than the body is none of ours.
         let (bytes, file) = self.fs.read_small(path, length).ok()?;
         let is_whole = bytes.len() as u64 == file.size();
@@ -238,7 +91,7 @@ impl Store {
     fn drop_form(&self, snapshot: &Snapshot, path: &Path, coding: Coding) {
         tracing::debug!(path = %path.display(), "a coded form is gone or not what it should be; it is made again");
         snapshot.forms.set(snapshot.forms.sets().without(coding));
-        snapshot.forms.asked.store(0, Ordering::Relaxed);
+        snapshot.forms.ask_again();
         let Some(name) = parse_derived(path) else {
             return;
         };
@@ -249,7 +102,9 @@ impl Store {
             self.trouble
                 .say(|| tracing::warn!(path = %path.display(), %error, "cannot remove a coded form"));
         }
-        self.change_forms((name.short, name.variant, name.seal), |forms| forms.without(coding));
+        self.change_forms((name.short, name.variant, name.seal), |forms| {
+            forms.without(coding)
+        });
     }
 
     /// Changes what index and memory know of the forms of a body, if it is still the one. The caller has the key's
@@ -267,7 +122,10 @@ impl Store {
             return false;
         };
         let forms = change(variant.coded.forms);
-        let taken = forms.ready.iter().filter_map(|coding| *sizes.get(coding as usize)?);
+        let taken = forms
+            .ready
+            .iter()
+            .filter_map(|coding| *sizes.get(coding as usize)?);
         let coded = Coded {
             seal,
             blocks: taken.map(|size| blocks(size)).fold(0, u32::saturating_add),
@@ -277,7 +135,9 @@ impl Store {
             self.index.insert((**entry).clone().with_coded(id, coded));
         }
         if let Some(parsed) = self.parsed.get(&(entry.hash, id))
-            && parsed.sealed().is_some_and(|(known, _)| known.first_bits() == seal)
+            && parsed
+                .sealed()
+                .is_some_and(|(known, _)| known.first_bits() == seal)
         {
             parsed.forms.set(forms);
         }
@@ -285,7 +145,12 @@ impl Store {
         true
     }
 
-    fn sizes_on_disk(&self, short: u64, id: Option<VariantId>, seal: u64) -> [Option<u64>; Coding::ALL.len()] {
+    fn sizes_on_disk(
+        &self,
+        short: u64,
+        id: Option<VariantId>,
+        seal: u64,
+    ) -> [Option<u64>; Coding::ALL.len()] {
         let entry = self.index.get_short(short);
         let stem = entry.map(|entry| Stem::of(&Key::from_text(&*entry.key)));
         Coding::ALL.map(|coding| {

@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use crate::fsops::{FileId, Fs};
 use crate::head::{Rendering, Seal, VariantKey};
 
-use super::derived::Forms;
+use super::forms::Forms;
 use super::hot::Piece;
 
 /// A stored response, checked.

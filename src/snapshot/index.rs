@@ -19,7 +19,7 @@ use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
-use super::derived::{Coded, Orphan};
+use super::forms::{Coded, Orphan};
 use super::folders::{FolderId, Folders};
 use super::layout::Stem;
 use super::life::Life;

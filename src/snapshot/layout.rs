@@ -297,7 +297,10 @@ mod tests {
                 let body = stem.folder().join(stem.body_name(variant, "js"));
                 assert_eq!(derived_of_body(&body, &seal, coding), Some(path.clone()));
                 let name = path.file_name().unwrap().to_str().unwrap();
-                assert!(name.ends_with(&format!(".{}.{}", seal.short(), coding.suffix())), "{name}");
+                assert!(
+                    name.ends_with(&format!(".{}.{}", seal.short(), coding.suffix())),
+                    "{name}"
+                );
                 let expected = DerivedName {
                     short: key.hash.short(),
                     variant,
@@ -307,7 +310,13 @@ mod tests {
                 assert_eq!(parse_derived(&path), Some(expected));
             }
         }
-        for name in ["a.0123456789abcdef.br", "a.0123456789abcdef.0123456789abcdef.html", "a.br", "br", ""] {
+        for name in [
+            "a.0123456789abcdef.br",
+            "a.0123456789abcdef.0123456789abcdef.html",
+            "a.br",
+            "br",
+            "",
+        ] {
             assert_eq!(parse_derived(Path::new(name)), None, "{name}");
         }
     }

@@ -17,6 +17,7 @@ mod compress;
 mod derived;
 mod evict;
 mod folders;
+mod forms;
 mod found;
 mod gate;
 mod hosts;
@@ -55,7 +56,7 @@ use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
-pub(crate) use derived::Form;
+pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;

@@ -13,7 +13,7 @@ use crate::key::Key;
 use crate::pattern::{KeyPattern, Subject};
 
 use super::Store;
-use super::derived::Coded;
+use super::forms::Coded;
 #[cfg(feature = "watch")]
 use super::folders::FolderId;
 use super::index::{KeyEntry, VariantEntry};

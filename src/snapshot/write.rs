@@ -17,7 +17,7 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::body::FinishedBody;
-use super::derived::Coded;
+use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry, sorted};
 use super::layout::{Stem, extension};
 use super::ledger::Fate;

@@ -4,9 +4,10 @@ mod conditions;
 mod files;
 mod lifetime;
 
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use phantom_frame::{FillMode, PathRule, Reason, Settings};
 
@@ -119,6 +120,27 @@ fn form(proxy: &Proxy, suffix: &str) -> PathBuf {
     }
 }
 
+/// When each form was written.
+fn written(proxy: &Proxy) -> Vec<SystemTime> {
+    let time = |path: &PathBuf| {
+        fs::metadata(path)
+            .and_then(|file| file.modified())
+            .expect("a form")
+    };
+    forms(proxy).iter().map(time).collect()
+}
+
+/// None was made again, but those that were compressed better meanwhile, which their times say.
+#[track_caller]
+fn assert_kept(before: &[SystemTime], after: &[SystemTime]) {
+    let strong = SystemTime::UNIX_EPOCH + Duration::from_secs(2);
+    let is_kept = |(before, after): (&SystemTime, &SystemTime)| before == after || *after == strong;
+    assert!(
+        before.len() == after.len() && before.iter().zip(after).all(is_kept),
+        "{before:?} {after:?}"
+    );
+}
+
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).expect("a form").len()
 }
@@ -129,7 +151,10 @@ async fn a_stored_page_is_sent_in_the_coding_that_a_client_reads() {
     let proxy = compressing(&backend).start().await;
     let first = proxy.send(accepting("/", "br, zstd, gzip")).await;
     first.assert(200, &text("x")).assert_stored();
-    assert!(!first.fields.has("content-encoding") && !first.fields.has("vary"), "{first:?}");
+    assert!(
+        !first.fields.has("content-encoding") && !first.fields.has("vary"),
+        "{first:?}"
+    );
 
     for (token, suffix) in CODINGS {
         let hit = ready_in(&proxy, "/", token).await;
@@ -188,7 +213,13 @@ async fn a_head_says_what_a_get_would() {
         let got = proxy.send(accepting("/", accepted)).await;
         let head = proxy.send(head("/").with("Accept-Encoding", accepted)).await;
         head.assert(200, "").assert_hit();
-        for name in ["content-encoding", "content-length", "etag", "vary", "content-type"] {
+        for name in [
+            "content-encoding",
+            "content-length",
+            "etag",
+            "vary",
+            "content-type",
+        ] {
             assert_eq!(head.field(name), got.field(name), "{name} for {accepted}");
         }
     }
@@ -202,15 +233,32 @@ async fn what_must_not_be_changed_or_does_not_become_smaller_is_sent_as_it_came(
     blake3::Hasher::new().finalize_xof().fill(&mut noise);
     let with_lifetime = |answer: Answer| answer.with("Cache-Control", "max-age=60");
     for (target, answer) in [
-        ("/no-transform", page("x").with("Cache-Control", "max-age=60, no-transform")),
+        (
+            "/no-transform",
+            page("x").with("Cache-Control", "max-age=60, no-transform"),
+        ),
         ("/coded", with_lifetime(page("x").with("Content-Encoding", "br"))),
         ("/image", with_lifetime(kind("image/png"))),
         ("/font", with_lifetime(kind("font/woff2"))),
         ("/untyped", with_lifetime(Answer::new(200).body(text("x")))),
-        ("/missing", with_lifetime(Answer::new(404).with("Content-Type", "text/html").body(text("x")))),
-        ("/gone-for-good", with_lifetime(Answer::new(301).with("Location", "/").with("Content-Type", "text/html").body(text("x")))),
+        (
+            "/missing",
+            with_lifetime(Answer::new(404).with("Content-Type", "text/html").body(text("x"))),
+        ),
+        (
+            "/gone-for-good",
+            with_lifetime(
+                Answer::new(301)
+                    .with("Location", "/")
+                    .with("Content-Type", "text/html")
+                    .body(text("x")),
+            ),
+        ),
         ("/small", Answer::page("small")),
-        ("/noise", Answer::new(200).with("Content-Type", "text/plain").body(noise)),
+        (
+            "/noise",
+            Answer::new(200).with("Content-Type", "text/plain").body(noise),
+        ),
     ] {
         backend.on(target, answer);
         let proxy = compressing(&backend).start().await;
@@ -241,21 +289,31 @@ async fn types_that_compress_are_compressed() {
         ("/a.wasm", "application/wasm"),
         ("/a.json", "application/problem+json"),
     ] {
-        let answer = Answer::new(200).with("Content-Type", kind).with("Cache-Control", "max-age=60");
+        let answer = Answer::new(200)
+            .with("Content-Type", kind)
+            .with("Cache-Control", "max-age=60");
         backend.on(target, answer.body(text(target)));
         let proxy = compressing(&backend).start().await;
         ready(&proxy, target).await;
         let hit = proxy.send(accepting(target, "gzip")).await;
-        assert_eq!((decoded(&hit), hit.field("content-type")), (text(target), Some(kind)));
+        assert_eq!(
+            (decoded(&hit), hit.field("content-type")),
+            (text(target), Some(kind))
+        );
         // Without a tag of the backend it is one of the seal.
-        assert!(hit.field("etag").is_some_and(|tag| tag.ends_with(";gz\"")), "{hit:?}");
+        assert!(
+            hit.field("etag").is_some_and(|tag| tag.ends_with(";gz\"")),
+            "{hit:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn digests_of_other_bytes_are_not_sent_and_vary_is_not_said_twice() {
     const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
-    let answer = DIGESTS.into_iter().fold(page("x"), |answer, name| answer.with(name, "sha-256=:AA==:"));
+    let answer = DIGESTS
+        .into_iter()
+        .fold(page("x"), |answer, name| answer.with(name, "sha-256=:AA==:"));
     let backend = Backend::with("/", answer.with("Vary", "X-Theme, accept-encoding")).await;
     let proxy = compressing(&backend).start().await;
     ready(&proxy, "/").await;
@@ -302,7 +360,10 @@ async fn pages_of_transparent_fills_are_coded_as_well() {
     ready(&proxy, "/").await;
     let hit = proxy.send(accepting("/", "zstd")).await;
     hit.assert_hit();
-    assert_eq!((hit.field("content-encoding"), decoded(&hit)), (Some("zstd"), text("x")));
+    assert_eq!(
+        (hit.field("content-encoding"), decoded(&hit)),
+        (Some("zstd"), text("x"))
+    );
 }
 
 #[tokio::test]
@@ -358,13 +419,17 @@ async fn a_body_below_the_least_size_is_not_coded() {
 async fn who_reads_along_is_told_the_coding_and_why() {
     let backend = Backend::with("/", page("x")).await;
     let proxy = compressing(&backend)
-        .with(|settings| settings.debug_token = Some("a-token-to-read-along".into()))
+        .with(|settings| settings.debug_token = Some("a-token-to-read-along".to_owned().into()))
         .start()
         .await;
     let steps = async |request: Request| {
-        let response = proxy.send(request.with("Phantom-Frame-Debug", "a-token-to-read-along")).await;
+        let response = proxy
+            .send(request.with("Phantom-Frame-Debug", "a-token-to-read-along"))
+            .await;
         let steps = response.fields.all("phantom-frame-trace");
-        let step = steps.iter().find_map(|step| Some(step.split_once("coding: ")?.1.to_owned()));
+        let step = steps
+            .iter()
+            .find_map(|step| Some(step.split_once("coding: ")?.1.to_owned()));
         step.unwrap_or_default()
     };
     ready(&proxy, "/").await;

@@ -159,7 +159,10 @@ pub(super) fn codings(names: &[String]) -> Result<Vec<Coding>, Error> {
         Coding::of_token(name).ok_or_else(|| {
             Error::config(
                 "compress",
-                format!("`{}` in `compress` is not a coding that pages are kept in", name.escape_debug()),
+                format!(
+                    "`{}` in `compress` is not a coding that pages are kept in",
+                    name.escape_debug()
+                ),
             )
             .with_hint("name some of \"br\", \"zstd\" and \"gzip\", the best first; [] turns compression off")
         })

@@ -16,9 +16,18 @@ async fn a_tag_of_any_form_is_the_page_s() {
     let (backend, proxy) = one_page().await;
     for (accepted, tag) in [("br", "\"x;br\""), ("gzip", "\"x;gz\""), ("identity", "\"x\"")] {
         for known in [
-            "\"x\"", "W/\"x\"", "\"x;br\"", "\"x;zst\"", "W/\"x;gz\"", "\"y\", \"x;br\"", "*",
+            "\"x\"",
+            "W/\"x\"",
+            "\"x;br\"",
+            "\"x;zst\"",
+            "W/\"x;gz\"",
+            "\"y\", \"x;br\"",
+            "*",
         ] {
-            for asked in [accepting("/", accepted), head("/").with("Accept-Encoding", accepted)] {
+            for asked in [
+                accepting("/", accepted),
+                head("/").with("Accept-Encoding", accepted),
+            ] {
                 let told = proxy.send(asked.with("If-None-Match", known)).await;
                 told.assert(304, "").assert_hit();
                 assert_eq!(told.field("etag"), Some(tag), "{accepted} for who has {known}");
@@ -27,7 +36,9 @@ async fn a_tag_of_any_form_is_the_page_s() {
             }
         }
         for other in ["\"y\"", "\"y;br\"", "\"x;deflate\"", "\"x;br;\"", "\"x;br;br\""] {
-            let whole = proxy.send(accepting("/", accepted).with("If-None-Match", other)).await;
+            let whole = proxy
+                .send(accepting("/", accepted).with("If-None-Match", other))
+                .await;
             assert_eq!((whole.status, decoded(&whole)), (200, text("x")), "{other}");
         }
     }
@@ -55,7 +66,10 @@ async fn ranges_are_of_the_page_as_it_is() {
     part.assert(206, &body[10..20]).assert_hit();
     assert_eq!(part.field("etag"), Some("\"x\""));
     assert_eq!(part.fields.all("vary"), ["accept-encoding"]);
-    assert_eq!(part.field("content-range"), Some(&*format!("bytes 10-19/{}", body.len())));
+    assert_eq!(
+        part.field("content-range"),
+        Some(&*format!("bytes 10-19/{}", body.len()))
+    );
     assert!(!part.fields.has("content-encoding"), "{part:?}");
 
     let rest = proxy.send(ranged("bytes=10-19").with("If-Range", "\"x\"")).await;
@@ -72,7 +86,9 @@ async fn ranges_are_of_the_page_as_it_is() {
     let whole = proxy.send(ranged("bytes=0-1,3-4")).await;
     assert_eq!((whole.status, whole.field("content-encoding")), (200, Some("br")));
     // Nor is there one of a HEAD.
-    let head = proxy.send(head("/").with("Accept-Encoding", "br").with("Range", "bytes=0-1")).await;
+    let head = proxy
+        .send(head("/").with("Accept-Encoding", "br").with("Range", "bytes=0-1"))
+        .await;
     assert_eq!((head.status, head.field("content-encoding")), (200, Some("br")));
     assert_eq!(backend.count("/"), 1);
 }
@@ -89,12 +105,16 @@ async fn the_backend_is_asked_by_its_own_tags() {
     assert!(!proxy.send(mine).await.cache().hit);
     assert_eq!(backend.last("/").field("if-none-match"), Some("\"x\", W/\"y\""));
 
-    let put = request("PUT", "/").with("If-Match", "\"x;zst\"").with("Content-Length", "0");
+    let put = request("PUT", "/")
+        .with("If-Match", "\"x;zst\"")
+        .with("Content-Length", "0");
     proxy.send(put).await;
     assert_eq!(backend.last("/").field("if-match"), Some("\"x\""));
 
     // With the backend's bytes what the client has could not be put together.
-    let rest = somebody(get("/")).with("Range", "bytes=5-").with("If-Range", "\"x;br\"");
+    let rest = somebody(get("/"))
+        .with("Range", "bytes=5-")
+        .with("If-Range", "\"x;br\"");
     proxy.send(rest).await;
     assert_eq!(backend.last("/").field("if-range"), Some("\"x;br\""));
     assert_eq!(backend.last("/").field("range"), Some("bytes=5-"));
@@ -105,7 +125,9 @@ async fn without_compression_a_tag_is_the_backend_s_own() {
     let backend = Backend::start().await;
     backend.fallback(|_| page("x"));
     let proxy = Proxy::start(&backend).await;
-    let mine = get("/").with("Cookie", "session=1").with("If-None-Match", "\"x;gz\"");
+    let mine = get("/")
+        .with("Cookie", "session=1")
+        .with("If-None-Match", "\"x;gz\"");
     proxy.send(mine).await;
     assert_eq!(backend.last("/").field("if-none-match"), Some("\"x;gz\""));
 }
@@ -114,13 +136,17 @@ async fn without_compression_a_tag_is_the_backend_s_own() {
 async fn the_fill_of_a_page_is_not_conditional_by_a_coded_form() {
     let backend = Backend::start().await;
     backend.on_fn("/", |request| match request.field("if-none-match") {
-        Some("\"x\"") => Answer::new(304).with("ETag", "\"x\"").with("Cache-Control", "max-age=60"),
+        Some("\"x\"") => Answer::new(304)
+            .with("ETag", "\"x\"")
+            .with("Cache-Control", "max-age=60"),
         _ => page("x").with("Cache-Control", "max-age=60"),
     });
     let proxy = compressing(&backend).start().await;
     ready(&proxy, "/").await;
     proxy.clock().advance(61);
-    let told = proxy.send(accepting("/", "br").with("If-None-Match", "\"x;br\"")).await;
+    let told = proxy
+        .send(accepting("/", "br").with("If-None-Match", "\"x;br\""))
+        .await;
     told.assert(304, "").assert_revalidated();
     assert_eq!(backend.last("/").field("if-none-match"), Some("\"x\""));
     assert_eq!(told.field("etag"), Some("\"x;br\""));
