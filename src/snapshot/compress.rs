@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn a_strong_level_is_smaller_than_a_fast_one() {
         let body = text();
-        for coding in Coding::ALL {
+        // Of gzip it need not be.
+        for coding in [Coding::Brotli, Coding::Zstd] {
             let size = |level| encode(&body, coding, level).unwrap().unwrap().len();
             assert!(size(Level::Strong) <= size(Level::Fast), "{coding:?}");
         }

@@ -14,6 +14,7 @@ use crate::fsops::FileId;
 use crate::head::{Seal, VariantId};
 use crate::key::Key;
 
+use super::Store;
 use super::compress::{Level, is_of};
 use super::forms::{Coded, Form, FormSets};
 use super::found::{BodyFile, Snapshot};
@@ -21,7 +22,6 @@ use super::hot::Piece;
 use super::layout::{DERIVED, Stem, derived_of_body, parse_derived};
 use super::scan::Looked;
 use super::usage::blocks;
-use super::Store;
 
 /// A form of the strong level is dated so, in seconds since 1970: a restart need not make it again. Where the time is
 /// lost it does, once.

@@ -19,8 +19,8 @@ use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
-use super::forms::{Coded, Orphan};
 use super::folders::{FolderId, Folders};
+use super::forms::{Coded, Orphan};
 use super::layout::Stem;
 use super::life::Life;
 use super::lock;

@@ -116,7 +116,7 @@ impl Store {
                 lock.hold(file);
             }
             None => {
-                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here");
+                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here")
             }
         }
         let (jobs, queue) = mpsc::channel::<super::Job>();

@@ -13,9 +13,9 @@ use crate::key::Key;
 use crate::pattern::{KeyPattern, Subject};
 
 use super::Store;
-use super::forms::Coded;
 #[cfg(feature = "watch")]
 use super::folders::FolderId;
+use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{FileKind, Stem, parse_file_name};
 use super::ledger::Fate;
