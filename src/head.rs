@@ -31,6 +31,12 @@ impl Seal {
         hex
     }
 
+    /// What [`short`](Self::short) says, as a number.
+    pub(crate) fn first_bits(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *self.0.as_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Sub-second part of the sidecar's time, in nanoseconds: steps of 100, never zero. A time set by
     /// git, cp or a container layer does not carry it.
     pub(crate) fn mark_nanos(&self) -> u32 {

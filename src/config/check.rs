@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::headers::{NameList, VOLATILE_HEADERS, normal_host};
 use crate::key::{HostInKey, KeyRules, QueryOrder};
 use crate::pattern::PathPattern;
+use crate::policy::coding::CodingRules;
 use crate::policy::fill::{FillCredentials, FillRules, PRESET_HEADERS};
 use crate::policy::filter::Filters;
 use crate::policy::freshness::LifetimeRules;
@@ -28,7 +29,7 @@ use crate::snapshot::Bounds;
 
 pub(crate) use book::{Origin, RuleBook, rule_book};
 pub(crate) use fields::token;
-use fields::{added, header_names, header_value, identity, languages, stripped, unkeyed, vary};
+use fields::{added, codings, header_names, header_value, identity, languages, stripped, unkeyed, vary};
 
 /// The rules of a proxy, checked.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ pub(crate) struct Rules {
     pub(crate) fill: FillRules,
     pub(crate) store: StoreRules,
     pub(crate) response: ResponseRules,
+    pub(crate) codings: CodingRules,
     pub(crate) site: SiteRules,
     /// Seconds; 0 is off.
     pub(crate) refresh_ahead: u64,
@@ -170,6 +172,7 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
                 .map(|text| header_value("client_cache_control", text))
                 .transpose()?,
         ),
+        codings: CodingRules::new(codings(&settings.compress)?, settings.compress_min_size),
         refresh_ahead: whole_seconds(settings.refresh_ahead),
         min_uses: settings.min_uses,
         max_variants: settings.max_variants,
@@ -431,6 +434,13 @@ mod tests {
         );
         for tag in ["", "de_CH", "de;q=1", "*", "de-", "abcdefghi"] {
             assert_eq!(fails(|s| s.languages = vec![tag.into()]), "languages", "{tag}");
+        }
+        for coding in ["deflate", "brotli", "identity", "*", ""] {
+            assert_eq!(
+                fails(|s| s.compress = vec!["br".into(), coding.into()]),
+                "compress",
+                "{coding}"
+            );
         }
         assert_eq!(fails(|s| s.max_fills = 0), "max_fills");
         assert_eq!(fails(|s| s.max_hosts = 0), "max_hosts");

@@ -15,6 +15,7 @@
 pub(crate) mod accept;
 pub(crate) mod cache_control;
 pub(crate) mod client;
+pub(crate) mod coding;
 pub(crate) mod credentials;
 pub(crate) mod fill;
 pub(crate) mod filter;

@@ -26,7 +26,8 @@ pub(crate) enum Source {
 }
 
 impl ResponseRules {
-    /// `stripped` goes; of `added` each name takes the place of the backend's fields of that name.
+    /// `stripped` goes; of `added` each name takes the place of the backend's fields of that name. `Vary` comes to them:
+    /// without what it says of variants and codings, caches behind this one would keep what is not for all.
     pub(crate) fn new(
         stripped: Vec<HeaderName>,
         added: Vec<(HeaderName, HeaderValue)>,
@@ -34,7 +35,7 @@ impl ResponseRules {
     ) -> Self {
         let mut taken = stripped;
         for (name, _) in &added {
-            if !taken.contains(name) {
+            if !taken.contains(name) && *name != header::VARY {
                 taken.push(name.clone());
             }
         }
@@ -100,6 +101,14 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn what_a_page_varies_by_is_added_to_and_never_replaced() {
+        let rules = ResponseRules::new(Vec::new(), added(&[("vary", "x-mine")]), None);
+        let mut headers = header_map(&[("vary", "accept-encoding")]);
+        rules.shape(StatusCode::OK, &mut headers, Source::Store);
+        assert_eq!(shown(&headers), [("vary", "accept-encoding"), ("vary", "x-mine")]);
     }
 
     #[test]

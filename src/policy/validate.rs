@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::coding::unmarked;
 use crate::head::{StoredHead, VariantKey};
 use crate::policy::fill::FillRequest;
 use crate::policy::freshness::date;
@@ -104,6 +105,10 @@ pub(crate) enum Condition {
     NotModified,
 }
 
+/// A tag that is ours for a coded form of the page stands for the page: its bytes decode to the same, and one client
+/// may hold what another coding brought it. (§8.8.3.3 has a tag for each coding, as we do; that they
+/// are compared as one is on purpose, and makes no difference but that a client keeps what it has.)
+///
 /// RFC 9110 §13.2.2: If-None-Match, and only without it If-Modified-Since, against the validators of
 /// the response that would be sent. If-Match and If-Unmodified-Since are for origins (§13.1.1).
 pub(crate) fn client_condition(
@@ -190,11 +195,43 @@ fn lists_weakly(line: &[u8], etag: &[u8]) -> bool {
             return false;
         };
         let (tag, after) = inner.split_at(end);
-        if Some(tag) == wanted {
+        if Some(tag) == wanted || Some(unmarked(tag)) == wanted {
             return true;
         }
         rest = after.get(1..).unwrap_or(b"");
     }
+}
+
+/// Takes the suffixes of our codings off the tags by which a request on its way to the backend is conditional, which
+/// knows only its own. Not off those in `If-Range`: of what a client has in a coding the backend's bytes are no rest,
+/// so that a tag which the backend does not know is the right one. An origin whose own tags end so gets another
+/// one back: a 304 the less, and a change under `If-Match` refused; it is to be proxied without `compress`.
+pub(crate) fn unmark_conditions(headers: &mut HeaderMap) {
+    for name in [header::IF_NONE_MATCH, header::IF_MATCH] {
+        if let header::Entry::Occupied(mut lines) = headers.entry(name) {
+            for line in lines.iter_mut() {
+                if let Some(plain) = without_marks(line.as_bytes())
+                    && let Ok(plain) = HeaderValue::from_bytes(&plain)
+                {
+                    *line = plain;
+                }
+            }
+        }
+    }
+}
+
+/// A list of entity tags without our suffixes; nothing if there is none in it. What is no list of tags is left alone.
+fn without_marks(line: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = line.split(|byte| *byte == b'"').collect();
+    // Every second part stands between quotes.
+    let is_paired = parts.len() % 2 == 1;
+    let mut is_changed = false;
+    for tag in parts.iter_mut().skip(1).step_by(2).filter(|_| is_paired) {
+        let plain = unmarked(tag);
+        is_changed |= plain.len() != tag.len();
+        *tag = plain;
+    }
+    is_changed.then(|| parts.join(&b"\""[..]))
 }
 
 fn opaque(etag: &[u8]) -> Option<&[u8]> {
@@ -265,6 +302,16 @@ mod tests {
             (&["\"x\", \"\u{fc}\""], "\"\u{fc}\"", Condition::NotModified),
             (&["a"], "a", Condition::NotModified),
             (&["*"], "\"a\"", Condition::NotModified),
+            // Of a coded form of it.
+            (&["\"a;br\""], "\"a\"", Condition::NotModified),
+            (&["W/\"a;zst\""], "\"a\"", Condition::NotModified),
+            (&["\"x\", \"a;gz\""], "W/\"a\"", Condition::NotModified),
+            (&["\"a;gz\""], "\"a;gz\"", Condition::NotModified),
+            (&["\"a;gz;br\""], "\"a;gz\"", Condition::NotModified),
+            (&["\"a;gz;br\""], "\"a\"", Condition::Send),
+            (&["\"a\""], "\"a;gz\"", Condition::Send),
+            (&["\"a;br\""], "\"a;gz\"", Condition::Send),
+            (&["\"a;deflate\""], "\"a\"", Condition::Send),
             (&["\"b\""], "\"a\"", Condition::Send),
             (&["\"A\""], "\"a\"", Condition::Send),
             (&["w/\"a\""], "\"a\"", Condition::Send),
@@ -335,6 +382,7 @@ mod tests {
         for (conditions, etag, response, expected) in [
             (&["\"a\""][..], "\"a\"", &modified[..], true),
             (&["\"b\""], "\"a\"", &modified, false),
+            (&["\"a;br\""], "\"a\"", &modified, false),
             (&["W/\"a\""], "W/\"a\"", &modified, false),
             (&["W/\"a\""], "\"a\"", &modified, false),
             (&["\"a\""], "W/\"a\"", &modified, false),
@@ -363,6 +411,32 @@ mod tests {
                 expected,
                 "{conditions:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_backend_is_asked_by_its_own_tags() {
+        for (sent, expected) in [
+            ("\"a;br\"", "\"a\""),
+            ("W/\"a;zst\"", "W/\"a\""),
+            ("\"a;br\", \"b;gz\",W/\"c\"", "\"a\", \"b\",W/\"c\""),
+            ("\"a;gz;br\"", "\"a;gz\""),
+            ("\"x,y;br\"", "\"x,y\""),
+            ("\"a\"", "\"a\""),
+            ("\"a;br;\"", "\"a;br;\""),
+            ("*", "*"),
+            ("a;br", "a;br"),
+            ("\"a;br", "\"a;br"),
+            ("", ""),
+        ] {
+            for name in ["if-none-match", "if-match"] {
+                let mut headers = headers(name, sent);
+                unmark_conditions(&mut headers);
+                assert_eq!(headers[name], expected, "{name}: {sent}");
+            }
+            let mut range = headers("if-range", sent);
+            unmark_conditions(&mut range);
+            assert_eq!(range["if-range"], sent);
         }
     }
 

@@ -295,6 +295,13 @@ impl Fill {
         let (store, visit) = (Arc::clone(&self.store), Arc::clone(&self.visit));
         let (request, epoch) = (self.request.clone(), self.epoch);
         let committed = tokio::task::spawn_blocking(move || {
+            let kept = kept()?;
+            let length = match &kept {
+                Kept::Nothing => 0,
+                Kept::New(body) => body.length,
+                Kept::Same(body, _) => body.length,
+            };
+            let codings = visit.rules.codings.wanted(&head, length);
             let candidate = Candidate {
                 key: &visit.key,
                 method: visit.method().as_str(),
@@ -306,8 +313,9 @@ impl Fill {
                 generated: born,
                 epoch,
                 max_variants: visit.rules.max_variants,
+                codings,
             };
-            store.commit(candidate, kept()?)
+            store.commit(candidate, kept)
         });
         match committed.await {
             Ok(Ok(())) => Ok(()),

@@ -11,6 +11,7 @@ use crate::pattern::KeyPattern;
 use crate::policy::client::only_if_cached;
 use crate::policy::forward::pass_headers;
 use crate::policy::request::AfterUnsafe;
+use crate::policy::validate::unmark_conditions;
 use crate::proxy::Engine;
 use crate::proxy::respond::{Verdict, refusal};
 use crate::proxy::target::Target;
@@ -33,6 +34,10 @@ impl Engine {
             return self.refuse(Reason::OnlyIfCached, &method);
         }
         let (mut parts, body) = request.into_parts();
+        // Whoever got a page of this path in a coding got it as an answer to a GET.
+        if !self.rules.of("GET", target.path()).codings.is_off() {
+            unmark_conditions(&mut parts.headers);
+        }
         self.to_backend(&mut parts, target);
         match self.upstream.fetch(Request::from_parts(parts, body)).await {
             // Nobody asked for another protocol.

@@ -50,7 +50,7 @@ pub(super) fn shared_answer(
     if let Some(age) = age {
         full.headers_mut().insert(header::AGE, HeaderValue::from(age));
     }
-    if let Some(response) = serve::not_modified(&full, &visit.parts.method, &visit.parts.headers) {
+    if let Some(response) = serve::not_modified(&full, etag, &visit.parts.method, &visit.parts.headers) {
         return response;
     }
     if let Some(length) = head.length {

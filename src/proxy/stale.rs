@@ -115,7 +115,7 @@ impl Engine {
         }
         let head = &stale.snapshot.rendering.head;
         let times = Times::of_stale(stale.generated, self.clock.unix_seconds(), head);
-        let store = self.store.as_deref()?;
+        let store = self.store.as_ref()?;
         let response = self.serve(store, visit, &stale.snapshot, times).await.ok()?;
         Some(Round::Answer(response, Verdict::stale(&standing, reason)))
     }

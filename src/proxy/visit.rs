@@ -326,13 +326,23 @@ impl Engine {
 
     pub(super) async fn serve(
         &self,
-        store: &Store,
+        store: &Arc<Store>,
         visit: &Visit,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         times: Times,
     ) -> Result<Response<Body>, serve::Changed> {
-        let mut response =
-            serve::answer(store, snapshot, &visit.parts.method, &visit.parts.headers, times).await?;
+        let (method, client) = (&visit.parts.method, &visit.parts.headers);
+        let chosen = serve::chosen(store, snapshot, &visit.rules.codings, (method, client)).await;
+        visit.target.trace.note(|| chosen.as_text());
+        let mut answer = serve::answer(store, snapshot, method, client, (times, &chosen)).await;
+        if answer.is_err()
+            && let Some(identity) = chosen.instead()
+        {
+            // The next visit sees what became of the form.
+            store.forget_parsed(&visit.key, &snapshot.variant);
+            answer = serve::answer(store, snapshot, method, client, (times, &identity)).await;
+        }
+        let mut response = answer?;
         let stated = Stated::by(&snapshot.rendering.head, Some(times.generated()));
         if let Some(value) = unsaid_cache_control(&stated, &visit.rules.store.lifetimes) {
             response.headers_mut().insert(header::CACHE_CONTROL, value);

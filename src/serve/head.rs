@@ -75,13 +75,13 @@ pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Respo
 }
 
 /// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them; and here only those of
-/// methods to which 304 is an answer (§13.1.2).
+/// methods to which 304 is an answer (§13.1.2). `etag` is the page's, whatever form of it the head is of.
 pub(crate) fn not_modified(
     head: &Response<()>,
+    etag: Option<&HeaderValue>,
     method: &Method,
     client: &HeaderMap,
 ) -> Option<Response<Body>> {
-    let etag = head.headers().get(header::ETAG);
     let is_unchanged = head.status().is_success()
         && matches!(*method, Method::GET | Method::HEAD)
         && client_condition(client, etag, head.headers()) == Condition::NotModified;

@@ -6,6 +6,7 @@
 //! are in memory, or small enough to be read in one go, take its place where no range is asked for.
 
 mod body;
+mod coded;
 mod head;
 mod times;
 mod whole;
@@ -17,6 +18,7 @@ use http::{Method, Response, StatusCode};
 use crate::policy::validate::{range_is_wanted, single_range};
 use crate::snapshot::{Snapshot, Store};
 
+pub(crate) use coded::{Chosen, chosen};
 use head::{alone, on_top, ready_head};
 pub(crate) use head::{full_head, not_modified};
 pub(crate) use times::Times;
@@ -25,7 +27,7 @@ pub(crate) use times::Times;
 #[derive(Debug)]
 pub(crate) struct Changed;
 
-/// Answers `client` from `snapshot`.
+/// Answers `client` from `snapshot`, in the form that was chosen for it.
 ///
 /// # Errors
 /// When the body file is gone or was replaced since it was checked.
@@ -34,17 +36,24 @@ pub(crate) async fn answer(
     snapshot: &Snapshot,
     method: &Method,
     client: &HeaderMap,
-    times: Times,
+    (times, chosen): (Times, &Chosen),
 ) -> Result<Response<Body>, Changed> {
     let stored = &snapshot.rendering.head;
     let mut head = ready_head(stored, snapshot.etag.as_ref());
     times.write_to(head.headers_mut(), stored);
-    if let Some(response) = not_modified(&head, method, client) {
+    chosen.write_to(head.headers_mut());
+    if let Some(response) = not_modified(&head, snapshot.etag.as_ref(), method, client) {
         return Ok(response);
     }
     let Some(body) = &snapshot.body else {
         return Ok(alone(head));
     };
+    if let Some(form) = &chosen.form {
+        let mut response = on_top(head, body::send(store, &form.body, method, None).await?);
+        // Ranges are of the page as it is.
+        response.headers_mut().remove(http::header::ACCEPT_RANGES);
+        return Ok(response);
+    }
     // RFC 9110 §14.2: "a server MUST ignore a Range header field received with a request method that is
     // unrecognized or for which range handling is not defined"; it is for GET.
     let range = single_range(client)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::coding::Codings;
 use crate::head::{Generated, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
 
 use super::Store;
+use super::forms::Coded;
 use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
@@ -67,13 +67,23 @@ impl Store {
             generated,
             sidecar: snapshot.stamp,
             blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
-            coded: Codings::default(),
+            coded: Coded {
+                seal: snapshot.sealed().map_or(0, |(seal, _)| seal.first_bits()),
+                ..Coded::default()
+            },
             is_rendering: true,
         };
         if standing.is_none() {
             let life = Life::found(last_cared(generated, &snapshot.sidecar));
             let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);
             self.index.insert(entry.with_variant(variant));
+        }
+        if let Some(entry) = self.index.get(key)
+            && let Some(known) = entry
+                .variant(id)
+                .filter(|known| known.coded.seal == variant.coded.seal)
+        {
+            snapshot.forms.set(known.coded.forms);
         }
         let snapshot = Arc::new(snapshot);
         let gone = self.remember(&key.hash, id, &snapshot);

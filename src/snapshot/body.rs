@@ -24,7 +24,7 @@ pub(crate) struct BodyWriter {
 pub(crate) struct FinishedBody {
     file: tempfile::NamedTempFile,
     pub(super) seal: Seal,
-    pub(super) length: u64,
+    pub(crate) length: u64,
     room: Room,
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::coding::Codings;
 use crate::fsops::FileStamp;
 use crate::head::{Generated, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
 use super::folders::FolderId;
+use super::forms::{Coded, FormSets};
 use super::layout::Stem;
 use super::life::Life;
 use super::usage::Used;
@@ -51,10 +51,23 @@ pub(crate) struct VariantEntry {
     pub(crate) sidecar: FileStamp,
     /// What body and sidecar take on disk, in blocks of 4 KiB.
     pub(crate) blocks: u32,
-    /// The codings in which its body is ready (`derived`).
-    pub(crate) coded: Codings,
+    /// The coded forms of its body.
+    pub(crate) coded: Coded,
     /// False for the placeholder that only lists the names.
     pub(crate) is_rendering: bool,
+}
+
+impl VariantEntry {
+    /// With what is known of the coded forms, if they are of the same body.
+    pub(crate) fn keeping(self, known: &Self) -> Self {
+        match known.coded.seal == self.coded.seal {
+            true => Self {
+                coded: known.coded,
+                ..self
+            },
+            false => self,
+        }
+    }
 }
 
 /// The same, as it is kept.
@@ -62,30 +75,36 @@ pub(crate) struct VariantEntry {
 struct Packed {
     sidecar: FileStamp,
     digest: u64,
+    seal: u64,
     /// Seconds since 1970, or one of two that are later than any.
-    generated: u64,
+    generated: u32,
     blocks: u32,
-    coded: Codings,
+    coded_blocks: u32,
+    forms: FormSets,
     /// The id itself is the digest's beginning.
     has_id: bool,
     is_rendering: bool,
 }
 
 impl Packed {
-    const UNMARKED: u64 = u64::MAX;
-    const INVALIDATED: u64 = u64::MAX - 1;
+    const UNMARKED: u32 = u32::MAX;
+    const INVALIDATED: u32 = u32::MAX - 1;
 
     fn of(variant: VariantEntry) -> Self {
         Self {
             sidecar: variant.sidecar,
             digest: variant.digest,
             generated: match variant.generated {
-                Generated::At(seconds) => seconds.min(Self::INVALIDATED - 1),
+                Generated::At(seconds) => u32::try_from(seconds).map_or(Self::INVALIDATED - 1, |seconds| {
+                    seconds.min(Self::INVALIDATED - 1)
+                }),
                 Generated::Unmarked => Self::UNMARKED,
                 Generated::Invalidated => Self::INVALIDATED,
             },
             blocks: variant.blocks,
-            coded: variant.coded,
+            seal: variant.coded.seal,
+            coded_blocks: variant.coded.blocks,
+            forms: variant.coded.forms,
             has_id: variant.id.is_some(),
             is_rendering: variant.is_rendering,
         }
@@ -102,11 +121,15 @@ impl Packed {
             generated: match self.generated {
                 Self::UNMARKED => Generated::Unmarked,
                 Self::INVALIDATED => Generated::Invalidated,
-                seconds => Generated::At(seconds),
+                seconds => Generated::At(seconds.into()),
             },
             sidecar: self.sidecar,
             blocks: self.blocks,
-            coded: self.coded,
+            coded: Coded {
+                seal: self.seal,
+                blocks: self.coded_blocks,
+                forms: self.forms,
+            },
             is_rendering: self.is_rendering,
         }
     }
@@ -212,7 +235,24 @@ impl KeyEntry {
             .map(|packed| packed.entry())
     }
 
-    pub(crate) fn with_variant(mut self, entry: VariantEntry) -> Self {
+    /// What is known of the coded forms of the same body stays.
+    pub(crate) fn with_variant(self, entry: VariantEntry) -> Self {
+        let entry = match self.variant(entry.id) {
+            Some(known) => entry.keeping(&known),
+            None => entry,
+        };
+        self.with(entry)
+    }
+
+    /// With this known of the coded forms of one variant.
+    pub(crate) fn with_coded(self, id: Option<VariantId>, coded: Coded) -> Self {
+        match self.variant(id) {
+            Some(known) => self.with(VariantEntry { coded, ..known }),
+            None => self,
+        }
+    }
+
+    fn with(mut self, entry: VariantEntry) -> Self {
         let packed = Packed::of(entry);
         if self.first.is_none_or(|first| first.id() == packed.id()) {
             self.first = Some(packed);
@@ -264,7 +304,10 @@ impl KeyEntry {
     pub(crate) fn used(&self) -> Used {
         Used {
             renderings: self.renderings() as u64,
-            blocks: self.packed().map(|variant| u64::from(variant.blocks)).sum(),
+            blocks: self
+                .packed()
+                .map(|variant| u64::from(variant.blocks) + u64::from(variant.coded_blocks))
+                .sum(),
         }
     }
 
@@ -295,14 +338,14 @@ mod tests {
             generated: Generated::At(7),
             sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
             blocks: 1,
-            coded: Codings::default(),
+            coded: Coded::default(),
             is_rendering: false,
         }
     }
 
     #[test]
     fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
-        assert!(size_of::<KeyEntry>() <= 88, "{}", size_of::<KeyEntry>());
+        assert!(size_of::<KeyEntry>() <= 96, "{}", size_of::<KeyEntry>());
         let variant = page();
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {
@@ -313,7 +356,14 @@ mod tests {
                         digest,
                         generated,
                         is_rendering,
-                        coded: Codings::default().with(crate::coding::Coding::Zstd),
+                        coded: Coded {
+                            seal: 7,
+                            blocks: 3,
+                            forms: FormSets {
+                                ready: crate::coding::Coding::Zstd.into(),
+                                ..FormSets::default()
+                            },
+                        },
                         ..variant
                     };
                     assert_eq!(Packed::of(variant).entry(), variant);

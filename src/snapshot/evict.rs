@@ -277,6 +277,7 @@ impl Store {
                 }
             }
         }
+        self.remove_orphans();
         tracing::debug!(
             evicted = round.evicted - before.0,
             chosen = round.victims.len(),
@@ -292,6 +293,7 @@ impl Store {
     }
 
     fn end(self: &Arc<Self>, round: Round) {
+        self.remove_orphans();
         if round.failures > 0 && round.evicted == 0 {
             self.evict_failed
                 .store(unix_seconds(system_now()), Ordering::Relaxed);

@@ -8,8 +8,9 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderValue, header};
 
 use crate::fsops::{FileId, FileStamp, Fs};
-use crate::head::{Rendering, VariantKey};
+use crate::head::{Rendering, Seal, VariantKey};
 
+use super::forms::Forms;
 use super::hot::Piece;
 
 /// A stored response, checked.
@@ -24,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(super) sidecar: FileId,
     /// The same, as the index has it.
     pub(super) stamp: FileStamp,
+    /// The body in codings.
+    pub(crate) forms: Forms,
 }
 
 impl Snapshot {
@@ -43,7 +46,14 @@ impl Snapshot {
             body: body.map(Arc::new),
             sidecar,
             stamp: sidecar.stamp(),
+            forms: Forms::default(),
         }
+    }
+
+    /// Seal and length of the body.
+    pub(crate) fn sealed(&self) -> Option<(Seal, u64)> {
+        let body = self.rendering.body.as_ref()?;
+        Some((body.seal, body.length))
     }
 }
 
@@ -55,7 +65,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// A body file, in the state in which its bytes were found right.
+/// A file of a body, as it is or coded, in the state in which its bytes were found right.
 pub(crate) struct BodyFile {
     pub(crate) path: PathBuf,
     pub(crate) id: FileId,
@@ -63,8 +73,8 @@ pub(crate) struct BodyFile {
     pub(crate) piece: Piece,
     /// What the file service calls this state of the file, once it has been seen to.
     tag: OnceLock<HeaderValue>,
-    /// Its snapshot was dropped from memory.
-    is_retired: AtomicBool,
+    /// Its snapshot was dropped from memory. Its coded forms share it.
+    is_retired: Arc<AtomicBool>,
     fs: Fs,
 }
 
@@ -75,8 +85,16 @@ impl BodyFile {
             id,
             piece,
             tag: OnceLock::new(),
-            is_retired: AtomicBool::new(false),
+            is_retired: Arc::default(),
             fs,
+        }
+    }
+
+    /// A coded form of it.
+    pub(super) fn form(&self, path: PathBuf, id: FileId, piece: Piece) -> Self {
+        Self {
+            is_retired: Arc::clone(&self.is_retired),
+            ..Self::new(path, id, piece, self.fs.clone())
         }
     }
 
@@ -115,6 +133,14 @@ impl BodyFile {
 
     pub(super) fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for BodyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) use super::entry::{KeyEntry, VariantEntry, sorted};
 #[cfg(feature = "watch")]
 use super::folders::FolderId;
 use super::folders::Folders;
+use super::forms::Orphan;
 use super::layout::Stem;
 use super::lock;
 use super::usage::Used;
@@ -41,6 +42,8 @@ struct Places {
     /// How many keys each host has.
     hosts: HashMap<Box<str>, u32>,
     folders: Folders,
+    /// Coded forms that went with their rendering, whose files are still there.
+    orphans: Vec<Orphan>,
 }
 
 impl Places {
@@ -83,6 +86,9 @@ impl Index {
                 }
             }
         }
+        if let Some(old) = old {
+            places.orphans.extend(Orphan::between(old, Some(&entry)));
+        }
         let (before, after) = (old.map(|old| old.used()), entry.used());
         keys.insert(short, Arc::new(entry));
         self.count(after, before.unwrap_or_default());
@@ -95,6 +101,7 @@ impl Index {
         keys.get(&short).filter(|entry| *entry.key == *text)?;
         let old = keys.remove(&short)?;
         places.leave(old);
+        places.orphans.extend(Orphan::between(old, None));
         self.count(Used::default(), old.used());
         Some(Arc::clone(old))
     }
@@ -103,6 +110,7 @@ impl Index {
         let mut places = lock(&self.places);
         if let Some(old) = self.keys.pin().remove(&short) {
             places.leave(old);
+            places.orphans.extend(Orphan::between(old, None));
             self.count(Used::default(), old.used());
         }
     }
@@ -121,6 +129,11 @@ impl Index {
             renderings: self.renderings.load(Ordering::Relaxed),
             blocks: self.blocks.load(Ordering::Relaxed),
         }
+    }
+
+    /// The coded forms that are nobody's since the last time this was asked.
+    pub(crate) fn take_orphans(&self) -> Vec<Orphan> {
+        std::mem::take(&mut lock(&self.places).orphans)
     }
 
     /// How many folders the keys are in.
@@ -221,8 +234,8 @@ fn release(hosts: &mut HashMap<Box<str>, u32>, host: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::forms::Coded;
     use super::*;
-    use crate::coding::Codings;
     use crate::head::Generated;
     use crate::snapshot::life::Life;
 
@@ -235,7 +248,7 @@ mod tests {
             generated: Generated::At(7),
             sidecar,
             blocks,
-            coded: Codings::default(),
+            coded: Coded::default(),
             is_rendering,
         })
     }

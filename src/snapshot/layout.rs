@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::coding::Coding;
 use crate::head::{Seal, VariantId};
 use crate::key::Key;
 
@@ -14,6 +15,8 @@ pub(crate) const PRIVATE: &str = ".phantom";
 /// The directory's own marker.
 pub(crate) const MARKER: &str = "phantom-frame.toml";
 pub(crate) const SIDECAR: &str = "toml";
+/// Where coded forms are, in [`PRIVATE`].
+pub(crate) const DERIVED: &str = "derived";
 
 const MAX_SEGMENT: usize = 40;
 const MAX_FOLDERS: usize = 8;
@@ -96,10 +99,58 @@ impl Stem {
             .join(format!("{}.{}", self.file_stem(variant), seal.short()))
     }
 
+    /// A coded form of the body with this seal, of which these are the first bits.
+    pub(crate) fn derived(&self, variant: Option<VariantId>, seal: u64, coding: Coding) -> PathBuf {
+        derived(&self.file_stem(variant), seal, coding)
+    }
+
     /// How the names of this key's variants begin.
     pub(crate) fn variant_prefix(&self) -> String {
         format!("{}~", self.name)
     }
+}
+
+/// In a folder by the first two digits of the key's hash, so that a folder can be listed at once however many pages
+/// there are.
+fn derived(file_stem: &str, seal: u64, coding: Coding) -> PathBuf {
+    let key = file_stem.split('~').next().unwrap_or(file_stem);
+    let hash = key.rsplit('.').next().unwrap_or_default();
+    Path::new(PRIVATE)
+        .join(DERIVED)
+        .join(hash.get(..2).unwrap_or("00"))
+        .join(format!("{file_stem}.{seal:016x}.{}", coding.suffix()))
+}
+
+/// The coded form of the body in this file.
+pub(crate) fn derived_of_body(body: &Path, seal: &Seal, coding: Coding) -> Option<PathBuf> {
+    let (file_stem, _) = body.file_name()?.to_str()?.rsplit_once('.')?;
+    Some(derived(file_stem, seal.first_bits(), coding))
+}
+
+/// What the name of a coded form says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DerivedName {
+    /// The first 64 bits of the key's hash.
+    pub(crate) short: u64,
+    pub(crate) variant: Option<VariantId>,
+    /// The first 64 bits of the body's seal.
+    pub(crate) seal: u64,
+    pub(crate) coding: Coding,
+}
+
+/// Reads `<slug>.<h16>[~<v8>].<seal16>.<br|zst|gz>`.
+pub(crate) fn parse_derived(path: &Path) -> Option<DerivedName> {
+    let coding = Coding::of_suffix(path.extension()?.to_str()?)?;
+    let path = path.with_extension("");
+    let seal = path.extension()?.to_str().filter(|seal| seal.len() == 16)?;
+    // With the seal for an extension it is a body's name.
+    let name = parse_file_name(&path)?;
+    Some(DerivedName {
+        short: name.short_hash,
+        variant: name.variant,
+        seal: u64::from_str_radix(seal, 16).ok()?,
+        coding,
+    })
 }
 
 /// What a file name of ours says.
@@ -235,6 +286,40 @@ fn is_device(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_coded_form_is_named_after_its_body() {
+        let (key, seal) = (Key::from_text("GET:/a/app.min.js"), Seal::of(b"body"));
+        let stem = Stem::of(&key);
+        for variant in [None, Some(VariantId(7))] {
+            for coding in Coding::ALL {
+                let path = stem.derived(variant, seal.first_bits(), coding);
+                let body = stem.folder().join(stem.body_name(variant, "js"));
+                assert_eq!(derived_of_body(&body, &seal, coding), Some(path.clone()));
+                let name = path.file_name().unwrap().to_str().unwrap();
+                assert!(
+                    name.ends_with(&format!(".{}.{}", seal.short(), coding.suffix())),
+                    "{name}"
+                );
+                let expected = DerivedName {
+                    short: key.hash.short(),
+                    variant,
+                    seal: seal.first_bits(),
+                    coding,
+                };
+                assert_eq!(parse_derived(&path), Some(expected));
+            }
+        }
+        for name in [
+            "a.0123456789abcdef.br",
+            "a.0123456789abcdef.0123456789abcdef.html",
+            "a.br",
+            "br",
+            "",
+        ] {
+            assert_eq!(parse_derived(Path::new(name)), None, "{name}");
+        }
+    }
 
     fn sidecar(text: &str) -> String {
         let key = Key::from_text(text);

@@ -8,16 +8,20 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
 mod budget;
 mod check;
+mod coder;
+mod compress;
+mod derived;
 mod displace;
 mod entry;
 mod evict;
 mod folders;
+mod forms;
 mod found;
 mod gate;
 mod hosts;
@@ -59,6 +63,7 @@ use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::Room;
+pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;
@@ -100,6 +105,8 @@ pub(crate) struct Store {
     parsed: Parsed,
     /// Bodies of some of them.
     hot: Arc<Hot>,
+    /// Who codes them.
+    coder: coder::Coder,
     /// Taken in this order; see `ledger`.
     gate: RwLock<()>,
     log: Mutex<Log>,

@@ -72,6 +72,7 @@ impl Store {
             Fault::Io(error) => failed("write in the snapshot directory")(error),
             Fault::Refused(error) => error,
         })?;
+        store.coder.belongs_to(&store);
         open.push((root, Arc::downgrade(&store)));
         drop(open);
         store.spawn_scans(Duration::ZERO);
@@ -115,7 +116,7 @@ impl Store {
                 lock.hold(file);
             }
             None => {
-                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here");
+                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here")
             }
         }
         let (jobs, queue) = mpsc::channel::<super::Job>();
@@ -140,6 +141,7 @@ impl Store {
             index: super::Index::default(),
             parsed: super::parsed::Parsed::beside(options.memory_bytes),
             hot: Arc::new(super::hot::Hot::new(options.memory_bytes)),
+            coder: super::coder::Coder::default(),
             options,
             stripes: [const { Mutex::new(()) }; super::STRIPES],
             under_way: Arc::default(),

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use crate::coding::Codings;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Sidecar, VariantId};
 use crate::key::{Key, KeyHash};
@@ -16,6 +15,7 @@ use crate::pattern::{KeyPattern, Subject};
 use super::Store;
 #[cfg(feature = "watch")]
 use super::folders::FolderId;
+use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{FileKind, Stem, parse_file_name};
 use super::ledger::Fate;
@@ -39,6 +39,7 @@ impl Store {
             tracing::info!(dir = %self.root().display(), "reading the whole snapshot directory again");
             self.restore_companions();
             self.walk(Occasion::Change);
+            self.remove_orphans();
             self.relieve();
             return;
         }
@@ -58,6 +59,7 @@ impl Store {
         {
             self.look_at_all(&entry);
         }
+        self.remove_orphans();
         self.relieve();
     }
 
@@ -213,7 +215,7 @@ impl Store {
             generated: clock,
             sidecar: file.stamp(),
             blocks: blocks(file.size()).saturating_add(self.body_blocks_on_disk(key, sidecar)),
-            coded: Codings::default(),
+            coded: Coded::of(sidecar),
             is_rendering: sidecar.rendering.is_some(),
         }
     }
@@ -272,7 +274,8 @@ impl Store {
             return Entered::Overtaken;
         }
         let known = self.index.get(key);
-        if known.as_ref().and_then(|entry| entry.variant(variant.id)) == Some(variant) {
+        let same = known.as_ref().and_then(|entry| entry.variant(variant.id));
+        if same.is_some_and(|known| known == variant.keeping(&known)) {
             return Entered::Known;
         }
         let mut names = sidecar.variant.names();

@@ -322,15 +322,17 @@ impl Store {
     /// # Errors
     /// Those of the file system; it is out of memory all the same.
     pub(crate) fn discard(&self, key: &Key) -> io::Result<()> {
-        let _stripe = self.stripe(key.hash.short());
+        let stripe = self.stripe(key.hash.short());
         // The files first: as long as there are any, an invalidation finds the key in the index, and
         // stands until they are gone.
         let deleted = match self.index.get(key) {
             Some(entry) => self.delete_known(key, &entry),
             None => self.delete_key(key),
         };
-        let _ledger = self.ledger();
+        let ledger = self.ledger();
         self.strike_out(&key.hash, &key.text);
+        drop((ledger, stripe));
+        self.remove_orphans();
         deleted
     }
 }

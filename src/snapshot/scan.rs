@@ -48,6 +48,7 @@ impl Store {
         let was_writable = self.is_writable();
         let looked = self.walk(Occasion::Start);
         self.sweep_pending();
+        self.sweep_derived(looked);
         match (looked, was_writable && self.is_still_writable()) {
             (Looked::Whole, true) => self.settle(|ledger| ledger.carried_out(round)),
             _ => self.ledger().reading_done(round),

@@ -18,6 +18,7 @@ use crate::pattern::Subject;
 
 use super::Store;
 use super::body::{FinishedBody, WriteError};
+use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry, sorted};
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
@@ -45,6 +46,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) epoch: u64,
     /// How many variants the key may have.
     pub(crate) max_variants: usize,
+    /// In which its body is to be made ready.
+    pub(crate) codings: Codings,
 }
 
 /// The body of what is to be committed.
@@ -93,17 +96,29 @@ impl Store {
         if !self.is_still_writable() {
             return Err(CommitError::ReadOnly);
         }
+        let (key, codings) = (candidate.key, candidate.codings);
+        let is_new = !matches!(kept, Kept::Same(..));
         let committed = self.commit_under_way(candidate, kept);
         match &committed {
-            Ok(()) => self.refuses.store(false, Ordering::Relaxed),
+            Ok(_) => self.refuses.store(false, Ordering::Relaxed),
             Err(CommitError::Disk(_)) => self.refuses.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
+        self.remove_orphans();
         self.relieve();
-        committed
+        let id = committed?;
+        if is_new {
+            self.code(key, id, codings);
+        }
+        Ok(())
     }
 
-    fn commit_under_way(&self, candidate: Candidate<'_>, kept: Kept) -> Result<(), CommitError> {
+    /// The variant that it is.
+    fn commit_under_way(
+        &self,
+        candidate: Candidate<'_>,
+        kept: Kept,
+    ) -> Result<Option<VariantId>, CommitError> {
         let is_new = !matches!(kept, Kept::Same(..));
         if is_new && self.options.bounds.is_beyond(self.used()) {
             return Err(CommitError::NoRoom);
@@ -165,7 +180,7 @@ impl Store {
                     generated: Generated::Unmarked,
                     sidecar: sidecar.stamp(),
                     blocks: blocks(sidecar.size()),
-                    coded: Codings::default(),
+                    coded: Coded::default(),
                     is_rendering: false,
                 });
             }
@@ -175,14 +190,14 @@ impl Store {
                 generated: Generated::At(candidate.generated),
                 sidecar: sidecar.stamp(),
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
-                coded: Codings::default(),
+                coded: Coded::of(&new),
                 is_rendering: true,
             }));
             Ok(())
         };
         self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
         self.forget(&key.hash, id);
-        Ok(())
+        Ok(id)
     }
 
     /// Refuses what an invalidation later than `epoch` matches.
@@ -281,7 +296,7 @@ impl Store {
             generated: clock.unwrap_or(Generated::Unmarked),
             sidecar: sidecar.stamp(),
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
-            coded: Codings::default(),
+            coded: Coded::of(base),
             is_rendering: base.rendering.is_some(),
         }));
         drop((ledger, admission));

@@ -3,6 +3,7 @@
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::extended;
+use crate::coding::Coding;
 use crate::config::{FillMode, Settings};
 use crate::error::Error;
 use crate::headers::{NameList, is_hop_by_hop, is_sendable};
@@ -150,6 +151,23 @@ fn tells_caches(name: &HeaderName) -> bool {
     // `Cache-Control`, `CDN-Cache-Control` and the targeted fields of single CDNs (RFC 9213 §2).
     let is_targeted = name.as_str().ends_with("cache-control");
     is_targeted || matches!(name.as_str(), "expires" | "surrogate-control" | "x-accel-expires")
+}
+
+/// Content codings by their names in `Content-Encoding`.
+pub(super) fn codings(names: &[String]) -> Result<Vec<Coding>, Error> {
+    let parse = |name: &String| {
+        Coding::of_token(name).ok_or_else(|| {
+            Error::config(
+                "compress",
+                format!(
+                    "`{}` in `compress` is not a coding that pages are kept in",
+                    name.escape_debug()
+                ),
+            )
+            .with_hint("name some of \"br\", \"zstd\" and \"gzip\", the best first; [] turns compression off")
+        })
+    };
+    names.iter().map(parse).collect()
 }
 
 /// Fields that no client is to get.
