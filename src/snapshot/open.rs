@@ -67,8 +67,7 @@ impl Store {
         {
             return same_settings(store, &options);
         }
-        let fs = fs.below(&root);
-        let store = Self::start(root.clone(), fs, options).map_err(|fault| match fault {
+        let store = Self::start(root.clone(), fs.below(&root), options).map_err(|fault| match fault {
             Fault::Io(error) => failed("write in the snapshot directory")(error),
             Fault::Refused(error) => error,
         })?;
