@@ -44,7 +44,9 @@ impl Store {
                 .is_ok()
         {
             let store = Arc::clone(self);
-            self.look_over(move || store.evict_idle_host());
+            // Idle when it was asked, not when the look begins.
+            let now = self.now_u32();
+            self.look_over(move || store.evict_idle_host(now));
         }
         false
     }
@@ -59,8 +61,7 @@ impl Store {
     }
 
     /// The host that was used longest ago, if that is long enough.
-    fn evict_idle_host(self: &Arc<Self>) {
-        let now = self.now_u32();
+    fn evict_idle_host(self: &Arc<Self>, now: u32) {
         let mut used: HashMap<Box<str>, u32> = HashMap::new();
         self.index.for_each(|_, entry| {
             let Some(host) = entry.host() else {
