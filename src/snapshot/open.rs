@@ -75,7 +75,7 @@ impl Store {
         store.coder.belongs_to(&store);
         open.push((root, Arc::downgrade(&store)));
         drop(open);
-        store.spawn_scan();
+        store.spawn_scans(Duration::ZERO);
         Ok(store)
     }
 
@@ -198,10 +198,6 @@ impl Store {
                 store.spawn_scans(AGAIN);
             }
         });
-    }
-
-    fn spawn_scan(self: &Arc<Self>) {
-        self.spawn_scans(Duration::ZERO);
     }
 
     /// Scans after `pause`, and, as long as the disk does not let it be read through, again and again.
