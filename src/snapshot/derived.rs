@@ -127,7 +127,7 @@ impl Store {
             .filter_map(|coding| *sizes.get(coding as usize)?);
         let coded = Coded {
             seal,
-            blocks: taken.map(|size| blocks(size)).fold(0, u32::saturating_add),
+            blocks: taken.map(blocks).fold(0, u32::saturating_add),
             forms,
         };
         if coded != variant.coded {
