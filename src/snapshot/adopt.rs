@@ -14,8 +14,8 @@ use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
 use super::ledger::Fate;
-use super::life::Life;
-use super::read::{Lookup, last_cared};
+use super::life::{Life, last_cared};
+use super::read::Lookup;
 use super::usage::blocks;
 
 impl Store {

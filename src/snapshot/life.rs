@@ -2,6 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::clock::unix_seconds;
+use crate::fsops::FileId;
+use crate::head::Generated;
+
 /// When a key was stored and last used, in seconds since 1970.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -68,6 +72,15 @@ impl Clone for Life {
             used: AtomicU32::new(self.used_at()),
             ..*self
         }
+    }
+}
+
+/// When somebody last took care of a page whose use is not known.
+pub(super) fn last_cared(generated: Generated, sidecar: &FileId) -> u64 {
+    match generated {
+        Generated::At(seconds) => seconds,
+        Generated::Unmarked => unix_seconds(sidecar.modified_at()),
+        Generated::Invalidated => unix_seconds(sidecar.changed_at()),
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use crate::clock::unix_seconds;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Rendering, Seal, Sidecar, VariantId, VariantKey};
 use crate::key::Key;
@@ -291,15 +290,6 @@ pub(super) fn generated(rendering: &Rendering, sidecar: &FileId) -> Generated {
         Ok(0) | Err(_) => Generated::Invalidated,
         Ok(seconds) if nanos == i64::from(mark) => Generated::At(seconds),
         Ok(_) => Generated::Unmarked,
-    }
-}
-
-/// When somebody last took care of a page whose use is not known.
-pub(super) fn last_cared(generated: Generated, sidecar: &FileId) -> u64 {
-    match generated {
-        Generated::At(seconds) => seconds,
-        Generated::Unmarked => unix_seconds(sidecar.modified_at()),
-        Generated::Invalidated => unix_seconds(sidecar.changed_at()),
     }
 }
 

@@ -19,8 +19,8 @@ use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::{FileKind, Stem, parse_file_name};
 use super::ledger::Fate;
-use super::life::Life;
-use super::read::{generated, is_unusable, last_cared};
+use super::life::{Life, last_cared};
+use super::read::{generated, is_unusable};
 use super::scan::{Looked, Occasion};
 use super::usage::{blocks, body_blocks};
 

@@ -17,8 +17,8 @@ use crate::pattern::Subject;
 
 use super::index::KeyEntry;
 use super::layout::{FileKind, FileName, MARKER, Stem, parse_file_name};
-use super::life::Life;
-use super::read::{generated, last_cared};
+use super::life::{Life, last_cared};
+use super::read::generated;
 use super::scan::{Looked, Occasion};
 use super::{Store, lock, sidecar};
 

@@ -61,13 +61,13 @@ async fn until_stored(proxy: &Proxy, count: usize) {
 async fn every_page_of_a_large_directory_is_known_after_a_restart_however_its_sidecar_is_written() {
     let backend = site().await;
     let mut proxy = filled(&backend).await;
-    let (edited, text) = proxy.sidecar("site.test/flat/7");
+    let (edited, text) = proxy.sidecar("site.test/flat/7.");
     proxy.stop().await;
     // The same to any reader of TOML.
     let by_hand = text.replace(" = ", "  =  ") + "# kept\n";
     assert_ne!(by_hand, text);
     fs::write(&edited, by_hand).expect("the sidecar");
-    let (broken, _) = proxy.sidecar("site.test/flat/8");
+    let (broken, _) = proxy.sidecar("site.test/flat/8.");
     fs::write(&broken, "no sidecar").expect("another");
     let stray = edited.with_file_name("stray.toml");
     fs::write(&stray, "format = 1\n").expect("a file of somebody's");
