@@ -38,6 +38,7 @@ mod sync;
 mod usage;
 mod write;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "watch")]
 use std::sync::OnceLock;
@@ -118,6 +119,8 @@ pub(crate) struct Store {
     /// The disk took nothing when it was last asked to.
     refuses: AtomicBool,
     syncs: Arc<sync::Syncs>,
+    /// Sidecars of ours that got no body, and that the disk would not let go.
+    torn: Mutex<HashSet<(KeyHash, Option<VariantId>)>>,
     /// A disk that does not do what it is asked.
     trouble: Throttle,
     /// Files that are not what they should be.
