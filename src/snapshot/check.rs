@@ -57,7 +57,10 @@ impl Store {
         let changed = match &found {
             Ok(_) => self.fs.stat(&path).ok(),
             // Beside a sidecar of ours a missing body was deleted; beside another's it may be on its way.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_own(key, id, sidecar) => {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && (self.is_own(key, id, sidecar) || self.is_torn(key, id)) =>
+            {
                 return Err(ReadError::Broken);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

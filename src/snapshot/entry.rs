@@ -80,7 +80,8 @@ struct Packed {
     generated: u32,
     blocks: u32,
     coded_blocks: u32,
-    forms: FormSets,
+    /// [`FormSets`].
+    forms: u16,
     /// The id itself is the digest's beginning.
     has_id: bool,
     is_rendering: bool,
@@ -104,7 +105,7 @@ impl Packed {
             blocks: variant.blocks,
             seal: variant.coded.seal,
             coded_blocks: variant.coded.blocks,
-            forms: variant.coded.forms,
+            forms: variant.coded.forms.to_bits(),
             has_id: variant.id.is_some(),
             is_rendering: variant.is_rendering,
         }
@@ -128,7 +129,7 @@ impl Packed {
             coded: Coded {
                 seal: self.seal,
                 blocks: self.coded_blocks,
-                forms: self.forms,
+                forms: FormSets::from_bits(self.forms),
             },
             is_rendering: self.is_rendering,
         }

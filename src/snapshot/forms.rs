@@ -1,6 +1,6 @@
 //! Coded forms of bodies, as index and lookups know them (`derived` has their files).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use http::HeaderValue;
@@ -35,17 +35,16 @@ pub(crate) struct FormSets {
 }
 
 impl FormSets {
-    fn to_bits(self) -> u32 {
-        u32::from_le_bytes([
-            self.ready.to_bits(),
-            self.strong.to_bits(),
-            self.spared.to_bits(),
-            0,
-        ])
+    /// Three bits a set.
+    pub(super) fn to_bits(self) -> u16 {
+        let [ready, strong, spared] =
+            [self.ready, self.strong, self.spared].map(|set| u16::from(set.to_bits()));
+        ready | strong << 3 | spared << 6
     }
 
-    fn from_bits(bits: u32) -> Self {
-        let [ready, strong, spared, _] = bits.to_le_bytes().map(Codings::from_bits);
+    pub(super) fn from_bits(bits: u16) -> Self {
+        let [ready, strong, spared] =
+            [bits, bits >> 3, bits >> 6].map(|bits| Codings::from_bits((bits & 7) as u8));
         Self {
             ready,
             strong,
@@ -125,7 +124,7 @@ impl Orphan {
 #[derive(Debug, Default)]
 pub(crate) struct Forms {
     /// [`FormSets`], as the index has them.
-    sets: AtomicU32,
+    sets: AtomicU16,
     /// When they were last asked for, in seconds since 1970.
     asked: AtomicU32,
     checked: [OnceLock<Arc<Form>>; Coding::ALL.len()],

@@ -47,6 +47,7 @@ mod usage;
 mod walk;
 mod write;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "watch")]
 use std::sync::OnceLock;
@@ -57,7 +58,8 @@ use std::time::SystemTime;
 use crate::clock::{Clock, system_now};
 use crate::config::Durability;
 use crate::fsops::{FaultPlan, Fs};
-use crate::key::Key;
+use crate::head::VariantId;
+use crate::key::{Key, KeyHash};
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
@@ -135,6 +137,8 @@ pub(crate) struct Store {
     /// The disk took nothing when it was last asked to.
     refuses: AtomicBool,
     syncs: Arc<sync::Syncs>,
+    /// Sidecars of ours that got no body, and that the disk would not let go.
+    torn: Mutex<HashSet<(KeyHash, Option<VariantId>)>>,
     /// A disk that does not do what it is asked.
     trouble: Throttle,
     /// Files that are not what they should be.

@@ -154,6 +154,7 @@ impl Store {
             is_watched: AtomicBool::new(false),
             listeners: Mutex::default(),
             refuses: AtomicBool::new(false),
+            torn: Mutex::default(),
             trouble: Throttle::default(),
             unusable: ThrottlePerFile::default(),
             jobs,

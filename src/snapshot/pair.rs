@@ -16,7 +16,7 @@ use crate::key::Key;
 use super::layout::{PRIVATE, Stem, parse_file_name};
 use super::read::mark_of;
 use super::write::{Admit, CommitError, Kept};
-use super::{Store, sidecar};
+use super::{Store, lock, sidecar};
 
 /// Whether a file takes the place of one that must not be lost: then it is synced before, else behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,52 +90,32 @@ impl Store {
                 Err(_) => self.write_sidecar((stem, id), old, generated, standing),
             }));
         }
-        let mut coming = Coming::Nothing;
+        // What was validated has been removed or replaced meanwhile, or is another variant.
+        if let Kept::Same(same, _) = &kept
+            && (!in_place || is_of_another(id, &same.file))
+        {
+            return Err(CommitError::Invalidated);
+        }
         // What the body takes counts as under way until it counts as stored.
-        let mut _room = None;
-        match (kept, &new_body, sealed) {
-            // What was validated has been removed or replaced meanwhile, or is another variant.
-            (Kept::Same(same, _), ..) if !in_place || is_of_another(id, &same.file) => {
-                return Err(CommitError::Invalidated);
-            }
+        let (coming, _room) = match (kept, &new_body, sealed) {
             (Kept::New(body), Some(path), Some(_))
                 if (there, standing) == (There::Nothing, Standing::New) =>
             {
                 self.sync_before(body.as_file(), path, standing)?;
-                let (file, taken) = body.into_file();
-                _room = Some(taken);
-                coming = Coming::New(file, path);
+                let (file, room) = body.into_file();
+                (Coming::New(file, path), Some(room))
             }
             (Kept::New(body), Some(path), Some(sealed)) if !in_place => {
                 self.displace_foreign(stem, id, path, old)?;
                 let place = self.root.join(stem.pending(id, &sealed.seal));
                 self.sync_before(body.as_file(), &place, Standing::Replacement)?;
-                let (file, taken) = body.into_file();
-                _room = Some(taken);
+                let (file, room) = body.into_file();
                 self.fs.persist(file, &place)?;
-                coming = Coming::Pending(place, path);
+                (Coming::Pending(place, path), Some(room))
             }
-            _ => {}
-        }
-        let mut sidecar = None;
-        let placed = self
-            .sidecar_file((stem, id), new, generated, standing)
-            .map_err(CommitError::from);
-        let placed = placed.and_then(|(file, path)| {
-            admit(Box::new(|| {
-                let placed = sidecar.insert(self.fs.persist(file, &path)?);
-                self.fs.state(placed, &path).or_else(|_| self.fs.stat(&path))
-            }))
-        });
-        if let Err(error) = placed {
-            match (coming, sidecar) {
-                (Coming::New(..), Some(_)) => self.take_back((stem, id), new),
-                // Once the sidecar is in place its body belongs to it, and the next reader moves it there.
-                (Coming::Pending(place, _), None) => self.fs.remove_file(&place)?,
-                _ => {}
-            }
-            return Err(error);
-        }
+            _ => (Coming::Nothing, None),
+        };
+        let (coming, sidecar) = self.place_sidecar((stem, id), new, (generated, standing), admit, coming)?;
         // Of another type, and so under another name. As long as the new body is not in place, who finishes
         // the commit knows that there may be another.
         if let Some(old_body) = old_body.filter(|old| Some(old) != new_body.as_ref()) {
@@ -152,10 +132,44 @@ impl Store {
                 self.sync_behind(body, to, standing)?;
             }
         }
-        if let Some(file) = sidecar {
-            self.sync_behind(file, &self.root.join(stem.sidecar(id)), standing)?;
-        }
+        self.note_whole(new, id);
+        self.sync_behind(sidecar, &self.root.join(stem.sidecar(id)), standing)?;
         Ok(self.sync_folder(stem)?)
+    }
+
+    /// The step that counts. If it fails, the body that is coming goes.
+    fn place_sidecar<'a>(
+        &self,
+        (stem, id): (&Stem, Option<VariantId>),
+        new: &Sidecar,
+        (generated, standing): (u64, Standing),
+        admit: Admit<'_>,
+        coming: Coming<'a>,
+    ) -> Result<(Coming<'a>, File), CommitError> {
+        let mut sidecar = None;
+        let placed = self
+            .sidecar_file((stem, id), new, generated, standing)
+            .map_err(CommitError::from);
+        let placed = placed.and_then(|(file, path)| {
+            admit(Box::new(|| {
+                let placed = sidecar.insert(self.fs.persist(file, &path)?);
+                self.fs.state(placed, &path).or_else(|_| self.fs.stat(&path))
+            }))
+        });
+        match (placed, coming, sidecar) {
+            (Ok(()), coming, Some(sidecar)) => Ok((coming, sidecar)),
+            (Err(error), Coming::New(..), Some(_)) => {
+                self.take_back((stem, id), new);
+                Err(error)
+            }
+            // Once the sidecar is in place its body belongs to it, and the next reader moves it there.
+            (Err(error), Coming::Pending(place, _), None) => {
+                self.fs.remove_file(&place)?;
+                Err(error)
+            }
+            (Err(error), ..) => Err(error),
+            (Ok(()), _, None) => Err(CommitError::Invalidated),
+        }
     }
 
     fn what_is_there(&self, path: &Path, sealed: &SealedBody) -> There {
@@ -166,12 +180,30 @@ impl Store {
         }
     }
 
-    /// A page whose body would not go to its place is none, and there was none before. What this fails to do
-    /// the next look does: it finds a sidecar of ours without its body.
+    /// A page whose body would not go to its place is none, and there was none before. A sidecar that stays is
+    /// remembered as ours, so that nobody waits for the program that may be about to write its body.
     fn take_back(&self, (stem, id): (&Stem, Option<VariantId>), new: &Sidecar) {
-        if self.fs.remove_file(&self.root.join(stem.sidecar(id))).is_ok() {
-            let key = Key::from_text(&*new.key);
-            self.disown(&key, id, self.index.get(&key).as_deref());
+        /// After so many the disk is not worth asking.
+        const MOST: usize = 1024;
+        let key = Key::from_text(&*new.key);
+        if self.fs.remove_file(&self.root.join(stem.sidecar(id))).is_err() {
+            let mut torn = lock(&self.torn);
+            if torn.len() < MOST {
+                torn.insert((key.hash, id));
+            }
+        }
+        self.disown(&key, id, self.index.get(&key).as_deref());
+    }
+
+    /// Whether a sidecar without its body is what [`take_back`](Self::take_back) could not remove.
+    pub(super) fn is_torn(&self, key: &Key, id: Option<VariantId>) -> bool {
+        lock(&self.torn).contains(&(key.hash, id))
+    }
+
+    fn note_whole(&self, new: &Sidecar, id: Option<VariantId>) {
+        let mut torn = lock(&self.torn);
+        if !torn.is_empty() {
+            torn.remove(&(Key::from_text(&*new.key).hash, id));
         }
     }
 

@@ -165,6 +165,10 @@ impl Store {
             tracing::debug!(path = %path.display(), "a sidecar is not where its key belongs; left alone");
             return Looked::Whole;
         }
+        if self.is_torn(&key, id) {
+            // No other program's, and no page either.
+            return Looked::Whole;
+        }
         let fate = self.fate(&sidecar, &file);
         if fate == Some(Fate::Delete) {
             return self.delete_doomed(&key, &sidecar, &file, occasion);

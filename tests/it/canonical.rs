@@ -5,7 +5,7 @@ use std::time::Duration;
 use phantom_frame::{Reason, Settings};
 
 use crate::rig::client::Request;
-use crate::rig::{Answer, Backend, Proxy, Setup, get, head, post};
+use crate::rig::{Answer, Backend, Proxy, Setup, eventually, get, head, post};
 
 /// A backend that shows on the page all that it is told, and answers by language, class and framework.
 async fn echo() -> Backend {
@@ -58,6 +58,15 @@ async fn are_one(
             response.cache().stored,
             "{what}: {name} should have filled: {response:?}"
         );
+        if response.status == 200 {
+            // The page of nobody too, for which a visitor of another variant does not wait.
+            eventually("all that was filled to be on disk", async || {
+                let pages = proxy.pages();
+                let bodies = pages.iter().filter(|file| file.ends_with(".html"));
+                (bodies.count() == fills).then_some(())
+            })
+            .await;
+        }
         let heads: Vec<_> = backend.requests()[before..]
             .iter()
             .map(|request| String::from_utf8_lossy(&request.raw_head).into_owned())
