@@ -233,7 +233,7 @@ impl Fill {
             },
             names,
             head,
-            content: Content::default(),
+            content: Content::within(self.store.hot().budget()),
         };
         Opening {
             head: Arc::new(head),

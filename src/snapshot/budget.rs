@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many bytes there may be. Clones are the same budget.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Account>);
 
+#[derive(Debug)]
 struct Account {
     limit: u64,
     taken: AtomicU64,
 }
 
 /// Some of them, given back when it is dropped.
+#[derive(Debug)]
 pub(crate) struct Room {
     account: Arc<Account>,
     bytes: u64,
@@ -31,6 +33,14 @@ impl Budget {
         self.0.taken.load(Ordering::Relaxed)
     }
 
+    /// None yet, to grow.
+    pub(crate) fn nothing(&self) -> Room {
+        Room {
+            account: Arc::clone(&self.0),
+            bytes: 0,
+        }
+    }
+
     /// So many bytes, if there still are.
     pub(crate) fn take(&self, bytes: u64) -> Option<Room> {
         self.take_with(|free| (bytes <= free).then_some(bytes))
@@ -41,10 +51,7 @@ impl Budget {
     pub(crate) fn take_share(&self, least: u64, most: u64) -> Room {
         let share = self.take_with(|free| Some((free / 8).clamp(least, most)));
         // There always is the least.
-        share.unwrap_or(Room {
-            account: Arc::clone(&self.0),
-            bytes: 0,
-        })
+        share.unwrap_or_else(|| self.nothing())
     }
 
     fn take_with(&self, wanted: impl Fn(u64) -> Option<u64>) -> Option<Room> {
@@ -73,11 +80,26 @@ impl Room {
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// So many more; false if there are not.
+    pub(crate) fn grow(&mut self, more: u64) -> bool {
+        let taken = Budget(Arc::clone(&self.account)).take(more);
+        taken.is_some_and(|mut taken| {
+            self.bytes += std::mem::take(&mut taken.bytes);
+            true
+        })
+    }
+
+    /// All of it, before it is dropped.
+    pub(crate) fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.account.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.account.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back();
     }
 }
 
@@ -95,6 +117,11 @@ mod tests {
         drop(first);
         assert_eq!(budget.taken(), 0);
         assert!(budget.take(101).is_none() && budget.take(100).is_some());
+        let mut growing = budget.nothing();
+        assert!(growing.grow(60) && !growing.grow(41) && growing.grow(40));
+        assert_eq!((growing.bytes(), budget.taken()), (100, 100));
+        drop(growing);
+        assert_eq!(budget.taken(), 0);
     }
 
     #[test]

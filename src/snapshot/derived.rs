@@ -26,6 +26,8 @@ use super::usage::blocks;
 /// A form of the strong level is dated so, in seconds since 1970: a restart need not make it again. Where the time is
 /// lost it does, once.
 const STRONG_AT: u64 = 2;
+/// Renderings that went, whose files are removed in one go while others wait.
+const ORPHANS: usize = 64;
 
 impl Store {
     /// Has the forms made that are wanted of a snapshot and not there, or not of the strong level, if that was not
@@ -160,7 +162,13 @@ impl Store {
 
     /// Removes the files of renderings that went. The caller has no stripe.
     pub(super) fn remove_orphans(&self) {
-        for orphan in self.index.take_orphans() {
+        while self.remove_some_orphans() {}
+    }
+
+    /// A slice of them, for who has others waiting; whether there are more.
+    pub(super) fn remove_some_orphans(&self) -> bool {
+        let (orphans, are_all) = self.index.take_orphans(ORPHANS);
+        for orphan in orphans {
             if !self.is_writable() {
                 continue;
             }
@@ -176,6 +184,7 @@ impl Store {
                 }
             }
         }
+        !are_all
     }
 
     fn has_form(&self, (short, id, seal): (u64, Option<VariantId>, u64), coding: Coding) -> bool {

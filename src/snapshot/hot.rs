@@ -5,7 +5,8 @@
 //! it (`parsed`).
 //!
 //! Who reads slowly keeps bytes that are held here no more. So all that was read whole is counted, for as long as
-//! anybody has it in hand, and beyond the limit and an allowance bodies are streamed from their files.
+//! anybody has it in hand, and what comes of a short body that is being filled; beyond the limit and an allowance
+//! bodies are streamed from their files.
 
 use std::sync::Arc;
 
@@ -172,6 +173,11 @@ impl Hot {
                 bodies.remove(&piece);
             }
         }
+    }
+
+    /// What bodies in memory are counted by, for those that are no page yet.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.in_hand
     }
 
     /// Bytes of bodies in memory, held or still being sent.

@@ -131,9 +131,11 @@ impl Index {
         }
     }
 
-    /// The coded forms that are nobody's since the last time this was asked.
-    pub(crate) fn take_orphans(&self) -> Vec<Orphan> {
-        std::mem::take(&mut lock(&self.places).orphans)
+    /// Coded forms that are nobody's, so many at most; whether those were all.
+    pub(crate) fn take_orphans(&self, most: usize) -> (Vec<Orphan>, bool) {
+        let orphans = &mut lock(&self.places).orphans;
+        let taken = orphans.split_off(orphans.len().saturating_sub(most));
+        (taken, orphans.is_empty())
     }
 
     /// How many folders the keys are in.
@@ -234,8 +236,9 @@ fn release(hosts: &mut HashMap<Box<str>, u32>, host: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::forms::Coded;
+    use super::super::forms::{Coded, FormSets};
     use super::*;
+    use crate::coding::{Coding, Codings};
     use crate::head::Generated;
     use crate::snapshot::life::Life;
 
@@ -276,6 +279,30 @@ mod tests {
         assert!(!index.has_host_room("y", 1), "its place is held");
         drop(held);
         assert!(index.has_host_room("y", 1));
+    }
+
+    #[test]
+    fn forms_that_are_nobodys_are_taken_some_at_a_time() {
+        let index = Index::default();
+        let coded = Coded {
+            seal: 1,
+            blocks: 1,
+            forms: FormSets {
+                ready: Codings::default().with(Coding::Gzip),
+                ..FormSets::default()
+            },
+        };
+        for n in 0..5 {
+            let key = format!("GET:/{n}");
+            index.insert(entry(&key, 1, true).with_coded(None, coded));
+            index.remove(Key::from_text(&*key).hash.short());
+        }
+        let take = || {
+            let (taken, are_all) = index.take_orphans(2);
+            (taken.len(), are_all)
+        };
+        assert_eq!([take(), take(), take()], [(2, false), (2, false), (1, true)]);
+        assert_eq!(take(), (0, true));
     }
 
     #[test]

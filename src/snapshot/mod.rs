@@ -64,7 +64,7 @@ use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use body::{BodyWriter, WriteError};
-pub(crate) use budget::Room;
+pub(crate) use budget::{Budget, Room};
 pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;

@@ -95,7 +95,7 @@ impl Store {
             let cleared = self.clear(&entry, clearing.fate);
             clearing.cleared = clearing.cleared.and(cleared);
         }
-        if clearing.left.len() > 0 {
+        if self.remove_some_orphans() || clearing.left.len() > 0 {
             return self.clear_later(clearing);
         }
         // Files that would not go stay doomed, so that nobody meets them here, and in the log, so
@@ -332,7 +332,7 @@ impl Store {
         let ledger = self.ledger();
         self.strike_out(&key.hash, &key.text);
         drop((ledger, stripe));
-        self.remove_orphans();
+        self.remove_some_orphans();
         deleted
     }
 }

@@ -104,7 +104,7 @@ impl Store {
             Err(CommitError::Disk(_)) => self.refuses.store(true, Ordering::Relaxed),
             Err(_) => {}
         }
-        self.remove_orphans();
+        self.remove_some_orphans();
         self.relieve();
         let id = committed?;
         if is_new {
