@@ -22,7 +22,6 @@ use crate::policy::validate;
 use crate::proxy::Engine;
 use crate::proxy::give_up::takes_back;
 use crate::proxy::intake::{Incoming, Intake};
-use crate::proxy::memory::{MAX_NEGATIVE, Negative};
 use crate::proxy::trace;
 use crate::proxy::visit::Visit;
 use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store, WriteError};
@@ -339,41 +338,6 @@ impl Fill {
                 Err(reason)
             }
             Err(_) => Err(Reason::Disk),
-        }
-    }
-
-    async fn remember_missing(&self, head: &Arc<FillHead>, length: u64, seconds: u64) -> Settled {
-        if length > MAX_NEGATIVE {
-            return Settled::NotKept(Reason::TooLarge);
-        }
-        let limit = usize::try_from(length).unwrap_or(0);
-        let read = head.content.read(0, limit).await;
-        let Some(body) = read.ok().filter(|body| body.len() == limit) else {
-            return Settled::NotKept(Reason::Disk);
-        };
-        // What the backend grants counts from when it was generated, what we grant from now on.
-        let granted = self.engine.clock.unix_seconds().saturating_add(seconds);
-        let stated = Stated::by(&head.head, Some(head.generated));
-        let until = match Lifetime::of(&stated, &self.visit.rules.store.lifetimes) {
-            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => {
-                head.generated.saturating_add(lifetime).min(granted)
-            }
-            Lifetime::Granted(_) => granted,
-        };
-        let negative = Negative {
-            head: head.head.clone(),
-            body,
-            generated: head.generated,
-            until,
-        };
-        let (variant, class) = (head.sent.clone(), self.request.class);
-        let kept = self.subjected(|subject| {
-            let memory = &self.engine.memory;
-            memory.keep_negative(subject, class, variant, negative)
-        });
-        match kept {
-            true => Settled::Kept,
-            false => Settled::NotKept(Reason::Invalidated),
         }
     }
 

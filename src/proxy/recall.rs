@@ -6,18 +6,19 @@ use axum::body::Body;
 use http::header::{self, HeaderValue};
 use http::{Method, Response};
 
-use crate::flight::FlightKey;
+use crate::flight::{FillHead, FlightKey, Settled};
 use crate::head::Generated;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::accept::Class;
 use crate::policy::fill::{FillRequest, Purpose};
-use crate::policy::freshness::Stated;
+use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::reuse::Standing;
 use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::{Storable, accepts_coding, may_store};
 use crate::policy::validate;
 use crate::proxy::Engine;
-use crate::proxy::memory::Negative;
+use crate::proxy::fill::Fill;
+use crate::proxy::memory::{MAX_NEGATIVE, Negative};
 use crate::proxy::respond::Verdict;
 use crate::proxy::visit::{Learnt, Round, Visit};
 use crate::serve::{self, Times};
@@ -119,4 +120,42 @@ fn negative_answer(visit: &Visit, negative: &Negative, now: u64) -> Round {
     let times = Times::of(Generated::At(negative.generated), now);
     times.write_to(response.headers_mut(), &negative.head);
     Round::Answer(response, Verdict::hit(&standing))
+}
+
+impl Fill {
+    /// Enters a missing page for so many seconds.
+    pub(super) async fn remember_missing(&self, head: &Arc<FillHead>, length: u64, seconds: u64) -> Settled {
+        if length > MAX_NEGATIVE {
+            return Settled::NotKept(Reason::TooLarge);
+        }
+        let limit = usize::try_from(length).unwrap_or(0);
+        let read = head.content.read(0, limit).await;
+        let Some(body) = read.ok().filter(|body| body.len() == limit) else {
+            return Settled::NotKept(Reason::Disk);
+        };
+        // What the backend grants counts from when it was generated, what we grant from now on.
+        let granted = self.engine.clock.unix_seconds().saturating_add(seconds);
+        let stated = Stated::by(&head.head, Some(head.generated));
+        let until = match Lifetime::of(&stated, &self.visit.rules.store.lifetimes) {
+            Lifetime::Explicit(lifetime) | Lifetime::Heuristic(lifetime) => {
+                head.generated.saturating_add(lifetime).min(granted)
+            }
+            Lifetime::Granted(_) => granted,
+        };
+        let negative = Negative {
+            head: head.head.clone(),
+            body,
+            generated: head.generated,
+            until,
+        };
+        let (variant, class) = (head.sent.clone(), self.request.class);
+        let kept = self.subjected(|subject| {
+            let memory = &self.engine.memory;
+            memory.keep_negative(subject, class, variant, negative)
+        });
+        match kept {
+            true => Settled::Kept,
+            false => Settled::NotKept(Reason::Invalidated),
+        }
+    }
 }

@@ -102,20 +102,19 @@ impl Orphan {
         new: Option<&'a KeyEntry>,
     ) -> impl Iterator<Item = Self> + 'a {
         let new = new.filter(|new| new.key == old.key);
-        let is_there = move |variant: &VariantEntry| {
+        let still = move |variant: &VariantEntry| {
             let there = new.and_then(|new| new.variant(variant.id));
-            there.is_some_and(|there| there.coded.seal == variant.coded.seal)
+            let same = there.filter(|there| there.coded.seal == variant.coded.seal);
+            same.map_or_else(Codings::default, |same| same.coded.forms.ready)
         };
-        let coded = |variant: &VariantEntry| !variant.coded.forms.ready.is_empty();
-        let gone = old
-            .variants()
-            .filter(coded)
-            .filter(move |variant| !is_there(variant));
-        gone.map(|variant| Self {
-            key: old.key.clone(),
-            id: variant.id,
-            seal: variant.coded.seal,
-            ready: variant.coded.forms.ready,
+        old.variants().filter_map(move |variant| {
+            let ready = variant.coded.forms.ready.less(still(&variant));
+            (!ready.is_empty()).then(|| Self {
+                key: old.key.clone(),
+                id: variant.id,
+                seal: variant.coded.seal,
+                ready,
+            })
         })
     }
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
-use crate::fsops::{EntryKind, File, Fs};
+use crate::fsops::{File, Fs};
 use crate::key::KeyHash;
 
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
 use super::log::Log;
+use super::recover::sweep_temporaries;
 use super::scan::Looked;
 use super::sidecar::FORMAT;
 use super::{Store, StoreOptions, lock};
@@ -385,18 +386,4 @@ fn write_companions(fs: &Fs, root: &Path, site: Option<&str>) -> io::Result<()> 
         fs.persist(file, &path)?;
     }
     Ok(())
-}
-
-/// Nobody else writes here now, so what lies there is a dead process's. What will not go is in nobody's
-/// way.
-fn sweep_temporaries(fs: &Fs, tmp: &Path) {
-    let swept = fs.read_dir(tmp).and_then(|entries| {
-        let files = entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
-        files
-            .map(|entry| fs.remove_file(&entry.path))
-            .fold(Ok(()), io::Result::and)
-    });
-    if let Err(error) = swept {
-        tracing::warn!(path = %tmp.display(), %error, "cannot remove what a process before this one left");
-    }
 }

@@ -295,14 +295,15 @@ impl Store {
     /// A rendering whose files another program removed.
     fn let_go(&self, entry: &KeyEntry, id: Option<VariantId>) {
         let ledger = self.ledger();
-        // Without the base sidecar nobody finds the variants.
-        let rest = match id {
-            Some(_) => entry.clone().without_variant(id),
-            None => None,
-        };
-        match rest {
-            Some(rest) => self.index.insert(rest),
-            None => self.index.remove(entry.short()),
+        // As it is by now: an invalidation takes no stripe, and what it took out or marked stays so.
+        let now = self.index.get_short(entry.short());
+        if let Some(now) = now.filter(|now| now.key == entry.key) {
+            // Without the base sidecar nobody finds the variants.
+            let rest = id.and_then(|_| (*now).clone().without_variant(id));
+            match rest {
+                Some(rest) => self.index.insert(rest),
+                None => self.index.remove(entry.short()),
+            }
         }
         for variant in entry.variants() {
             self.forget(&KeyHash::of(&entry.key), variant.id);
@@ -327,5 +328,72 @@ impl Store {
         let patterns = [KeyPattern::line_itself(line), KeyPattern::line_itself(own)];
         self.take_number(|ledger| ledger.enter_foreign(patterns.into()));
         self.tell(&[KeyPattern::line_itself(line)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, header};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Durability;
+    use crate::head::VariantKey;
+    use crate::snapshot::{Bounds, StoreOptions};
+
+    /// A page with a variant, whose files are not there.
+    fn page(store: &Store, key: &Key) -> VariantId {
+        let names: [HeaderName; 1] = [header::ACCEPT_LANGUAGE];
+        let selected = VariantKey(vec![(header::ACCEPT_LANGUAGE, Some("de".into()))]);
+        let variant = |id, digest| VariantEntry {
+            id,
+            digest,
+            generated: Generated::At(7),
+            sidecar: store.fs.stat(store.root()).unwrap().stamp(),
+            blocks: 1,
+            coded: Coded::default(),
+            is_rendering: true,
+        };
+        let entry = KeyEntry::of(None, key, &names, key.line(), Life::stored(7))
+            .with_variant(variant(None, 0))
+            .with_variant(variant(selected.id(), selected.digest()));
+        store.index.insert(entry);
+        selected.id().unwrap()
+    }
+
+    #[test]
+    fn a_look_that_an_invalidation_overtakes_brings_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions {
+            memory_bytes: 0,
+            dir: dir.path().join("snapshots"),
+            site: None,
+            backend: "http://localhost".into(),
+            durability: Durability::None,
+            bounds: Bounds {
+                disk_bytes: 0,
+                snapshots: 0,
+                hosts: 1,
+                body_bytes: 1,
+            },
+            clock: Clock::default(),
+            faults: None,
+        })
+        .unwrap();
+        let key = Key::from_text("GET:/a");
+
+        let id = page(&store, &key);
+        let seen = store.index.get(&key).unwrap();
+        store.index.insert((*seen).clone().invalidated());
+        store.let_go(&seen, Some(id));
+        let left: Vec<_> = store.index.get(&key).unwrap().variants().collect();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].generated, Generated::Invalidated, "it stays marked");
+
+        let id = page(&store, &key);
+        let seen = store.index.get(&key).unwrap();
+        store.strike_out(&key.hash, &key.text);
+        store.let_go(&seen, Some(id));
+        assert!(store.index.get(&key).is_none(), "it stays out");
     }
 }

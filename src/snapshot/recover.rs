@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::fsops::FileId;
+use crate::fsops::{EntryKind, FileId, Fs};
 use crate::head::{SealedBody, VariantId};
 use crate::key::Key;
 
@@ -72,5 +72,19 @@ impl Store {
             Err(error) => return Err(error),
         };
         Ok(is_whole.then_some((stem, sealed, file)))
+    }
+}
+
+/// Nobody else writes here now, so what lies there is a dead process's. What will not go is in nobody's
+/// way.
+pub(super) fn sweep_temporaries(fs: &Fs, tmp: &Path) {
+    let swept = fs.read_dir(tmp).and_then(|entries| {
+        let files = entries.iter().filter(|entry| entry.kind != EntryKind::Directory);
+        files
+            .map(|entry| fs.remove_file(&entry.path))
+            .fold(Ok(()), io::Result::and)
+    });
+    if let Err(error) = swept {
+        tracing::warn!(path = %tmp.display(), %error, "cannot remove what a process before this one left");
     }
 }
