@@ -98,6 +98,7 @@ async fn a_miss_and_a_hit_are_told_step_by_step() {
             "key: of method, path and query, scheme and host, field x-theme",
             &format!("lookup: found {file}, generated at *"),
             "standing: fresh, age 3 s, lifetime 60 s by the backend, 57 s left",
+            "coding: identity, the page is not kept in others",
             "outcome: hit",
         ],
     );
