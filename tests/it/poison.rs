@@ -12,7 +12,7 @@ use phantom_frame::Durability;
 use phantom_frame::defaults::{BYPASS_HEADERS, PRESET_HEADERS};
 
 use crate::rig::client::{Connection, Request};
-use crate::rig::{Answer, Backend, Proxy, Response, Setup, eventually, get};
+use crate::rig::{Answer, Backend, Proxy, Response, Setup, get, remove_all};
 
 /// What nobody but an attacker sends.
 const POISON: &str = "p0is0n";
@@ -118,10 +118,7 @@ async fn pages_of_nobody(proxy: &mut Proxy, targets: &[String]) -> BTreeMap<Stri
     // The directory's id stays: it is in the page, by way of Via.
     let id = std::fs::read(proxy.dir().join(".phantom/id")).expect("the directory's id");
     // What watches the directory may write its marker again, for a moment.
-    eventually("the directory is removed", async || {
-        std::fs::remove_dir_all(proxy.dir()).ok()
-    })
-    .await;
+    remove_all(&proxy.dir()).await;
     std::fs::create_dir_all(proxy.dir().join(".phantom")).expect("a directory");
     std::fs::write(proxy.dir().join(".phantom/id"), id).expect("the id can be written");
     proxy.start_again().await;

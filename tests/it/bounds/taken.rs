@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use phantom_frame::Reason;
 
-use crate::rig::{Answer, Backend, Gate, Proxy, eventually, get};
+use crate::rig::{Answer, Backend, Gate, Proxy, eventually, get, remove_all};
 
 use super::{bounded, names, on_disk, site, until_stored};
 
@@ -57,7 +57,7 @@ async fn folders_that_others_delete_are_counted_no_more() {
         }
         assert_eq!(proxy.stored(), PAGES, "round {round}");
 
-        fs::remove_dir_all(proxy.dir().join("site.test")).expect("the host's folder");
+        remove_all(&proxy.dir().join("site.test")).await;
         eventually("the pages to be gone", async || {
             (proxy.stored() == 0).then_some(())
         })

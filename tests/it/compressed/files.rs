@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use crate::rig::{Backend, Proxy, eventually};
+use crate::rig::{Backend, Proxy, eventually, remove_all};
 
 use super::{
     CODINGS, accepting, assert_kept, compressing, decoded, form, forms, page, patiently, ready, ready_in,
@@ -63,7 +63,7 @@ async fn a_damaged_form_is_never_served_and_is_made_again() {
 async fn who_removes_the_folder_of_the_forms_has_them_made_again() {
     for memory_bytes in [0, 1 << 20] {
         let (backend, proxy) = one_page(memory_bytes).await;
-        fs::remove_dir_all(proxy.dir().join(".phantom/derived")).expect("the folder");
+        remove_all(&proxy.dir().join(".phantom/derived")).await;
         for (token, _) in CODINGS {
             let hit = proxy.send(accepting("/", token)).await;
             hit.assert_hit();

@@ -7,7 +7,7 @@ use http::Method;
 use phantom_frame::{ErrorKind, RefreshMode};
 
 use super::world::{Seen, World};
-use crate::rig::eventually;
+use crate::rig::{eventually, remove_all};
 
 pub(super) const EDIT: &str = "edited by hand, and nowhere else";
 
@@ -106,8 +106,8 @@ impl Phase {
                 until_noticed(world).await
             }
             Self::Rescan => {
-                fs::remove_dir_all(world.root()).unwrap();
-                fs::create_dir(world.root()).unwrap();
+                remove_all(&world.root()).await;
+                fs::create_dir_all(world.root()).unwrap();
                 until_noticed(world).await
             }
             _ => vec![world.get().await],

@@ -10,7 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::rig::log;
-use crate::rig::{Answer, Backend, Proxy, Setup, eventually, within};
+use crate::rig::{Answer, Backend, Proxy, Setup, eventually, remove_all, within};
 
 async fn site() -> Backend {
     let backend = Backend::start().await;
@@ -65,8 +65,8 @@ impl Outside {
     }
 
     /// Puts `thing` where `place` is; false if this machine does not let us.
-    fn put(&self, thing: Thing, place: &Path) -> bool {
-        remove(place);
+    async fn put(&self, thing: Thing, place: &Path) -> bool {
+        remove_all(place).await;
         match thing {
             Thing::LinkToSecret => symlink(self.path("secret"), place).unwrap(),
             Thing::LinkToFolder => symlink(self.path("folder"), place).unwrap(),
@@ -109,14 +109,6 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-fn remove(path: &Path) {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path).unwrap(),
-        Ok(_) => fs::remove_file(path).unwrap(),
-        Err(_) => {}
-    }
-}
-
 #[tokio::test]
 async fn what_stands_in_a_files_place_is_a_miss_and_is_not_followed() {
     log::listen();
@@ -136,8 +128,11 @@ async fn what_stands_in_a_files_place_is_a_miss_and_is_not_followed() {
                     ("body", proxy.body_file("site.test/a/page.")),
                     ("sidecar", proxy.sidecar("site.test/a/page.").0),
                 ];
-                let mut wanted = places.iter().filter(|(name, _)| part == "both" || *name == part);
-                if !wanted.all(|(_, place)| outside.put(thing, place)) {
+                let mut stands = true;
+                for (_, place) in places.iter().filter(|(name, _)| part == "both" || *name == part) {
+                    stands = stands && outside.put(thing, place).await;
+                }
+                if !stands {
                     continue;
                 }
                 if !running {
@@ -159,7 +154,11 @@ async fn what_stands_in_a_files_place_is_a_miss_and_is_not_followed() {
                 })
                 .await;
                 if running {
-                    assert!(outside.put(thing, &places[usize::from(part == "sidecar")].1));
+                    assert!(
+                        outside
+                            .put(thing, &places[usize::from(part == "sidecar")].1)
+                            .await
+                    );
                 }
                 proxy.get("/a/other").await.assert_hit();
                 let refreshed = within(&what, proxy.trigger().refresh()).await;
@@ -257,7 +256,7 @@ async fn nothing_in_the_place_of_our_own_files_leads_anywhere() {
             let mut proxy = Proxy::start(&backend).await;
             proxy.warm("/page").await;
             proxy.stop().await;
-            if !outside.put(thing, &proxy.dir().join(place)) {
+            if !outside.put(thing, &proxy.dir().join(place)).await {
                 continue;
             }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use phantom_frame::{Reason, RefreshError};
 
-use crate::rig::{Answer, Backend, Proxy, eventually};
+use crate::rig::{Answer, Backend, Proxy, eventually, remove_all};
 
 async fn site() -> (Backend, Proxy) {
     let backend = Backend::start().await;
@@ -39,10 +39,7 @@ async fn whatever_is_deleted_pages_are_served_and_stored_again() {
     ] {
         let (_backend, proxy) = site().await;
         let path = proxy.dir().join(part);
-        match path.is_dir() {
-            true => fs::remove_dir_all(path.components().collect::<std::path::PathBuf>()).unwrap(),
-            false => fs::remove_file(path).unwrap(),
-        }
+        remove_all(&path).await;
 
         proxy.get("/page").await.assert(200, "page /page");
         proxy.get("/new").await.assert(200, "page /new");
@@ -63,17 +60,7 @@ async fn whatever_is_deleted_pages_are_served_and_stored_again() {
 async fn a_lock_that_was_deleted_and_taken_by_another_makes_a_reader() {
     for part in [".", ".phantom", ".phantom/lock"] {
         let (_backend, proxy) = site().await;
-        match proxy.dir().join(part).is_dir() {
-            true => fs::remove_dir_all(
-                proxy
-                    .dir()
-                    .join(part)
-                    .components()
-                    .collect::<std::path::PathBuf>(),
-            )
-            .unwrap(),
-            false => fs::remove_file(proxy.dir().join(part)).unwrap(),
-        }
+        remove_all(&proxy.dir().join(part)).await;
         let other = lock(&proxy);
         other.try_lock().unwrap();
 

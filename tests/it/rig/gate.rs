@@ -1,6 +1,9 @@
 //! A gate that a test opens: what waits at it goes on then, and the test can wait until somebody
 //! stands there. And the deadlines that every wait of the rig has.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,18 +34,38 @@ where
     let caller = std::panic::Location::caller();
     let what = what.to_owned();
     async move {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             if let Some(answer) = question().await {
                 return answer;
             }
             assert!(
                 tokio::time::Instant::now() < deadline,
-                "did not become true within two seconds: {what} (at {caller})"
+                "did not become true within {DEADLINE:?}: {what} (at {caller})"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Removes what stands at `path` as `rm -r` does, over again where who is still writing has put something into it.
+pub(crate) async fn remove_all(path: &Path) {
+    // A path that ends in `.` cannot be removed.
+    let path: PathBuf = path.components().collect();
+    eventually(&format!("{} to be removed", path.display()), async || {
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => Some(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(()),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => None,
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    })
+    .await;
 }
 
 /// Closed until it is opened; then open for good. Clones are the same gate.
