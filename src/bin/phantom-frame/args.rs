@@ -61,19 +61,9 @@ pub(crate) fn names() -> Vec<String> {
 }
 
 fn serve_of(matches: &ArgMatches) -> Serve {
-    let mut sources = Sources::default().with_env(std::env::vars_os());
-    let config: Option<PathBuf> = matches.get_one("config").cloned();
-    if let Some(path) = &config {
-        sources = sources.with_file(path);
-    }
-    for (key, _) in flags() {
-        if let Some(values) = matches.get_many::<String>(key.name()) {
-            sources = sources.with_flag(key.name(), values.cloned().collect());
-        }
-    }
     Serve {
-        config,
-        sources,
+        config: matches.get_one("config").cloned(),
+        sources: sources_of(matches),
         print_config: matches.get_flag("print-config"),
     }
 }
@@ -126,7 +116,40 @@ fn with_settings(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the settings in force and where each comes from, and end"),
         );
+    with_flags(command)
+}
+
+/// A command that works on a site's snapshots: the configuration is a flag, as arguments are pages.
+#[expect(dead_code, reason = "the commands that inspect and fill come next")]
+fn with_site(command: Command) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .short('c')
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration file (TOML); without one, the defaults");
+    let json = Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help("Print one JSON document instead of text");
+    with_flags(command.arg(config).arg(json))
+}
+
+fn with_flags(command: Command) -> Command {
     flags().fold(command, |command, (key, flag)| command.arg(setting(key, flag)))
+}
+
+fn sources_of(matches: &ArgMatches) -> Sources {
+    let mut sources = Sources::default().with_env(std::env::vars_os());
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        sources = sources.with_file(path);
+    }
+    for (key, _) in flags() {
+        if let Some(values) = matches.get_many::<String>(key.name()) {
+            sources = sources.with_flag(key.name(), values.cloned().collect());
+        }
+    }
+    sources
 }
 
 fn setting(key: &'static Key, flag: &'static str) -> Arg {
