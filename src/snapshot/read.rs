@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::HeaderName;
 
@@ -59,7 +60,9 @@ impl Store {
         if !self.is_watched() {
             return None;
         }
-        let entry = self.index.get(key)?;
+        let Some(entry) = self.index.get(key) else {
+            return self.knows_all.load(Ordering::Relaxed).then_some(Lookup::Nothing);
+        };
         let wanted = select(entry.names());
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
