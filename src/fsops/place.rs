@@ -76,6 +76,27 @@ pub(super) fn open(
     }
 }
 
+/// Whether the root is on a disk of this machine, or in its memory: elsewhere opening what is cached may wait for a server.
+#[cfg(target_os = "linux")]
+pub(super) fn is_local(root: &Path) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs.
+    const LOCAL: [u32; 6] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0x2fc1_2fc1,
+        0x0102_1994,
+    ];
+    // The type is 32 bits; its number's width is the platform's.
+    rustix::fs::statfs(root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_local(_: &Path) -> bool {
+    false
+}
+
 /// The same for reading, as far as the kernel has every name on the way in memory.
 #[cfg(target_os = "linux")]
 pub(super) fn open_now(root: &Path, path: &Path) -> Option<(File, Metadata)> {

@@ -28,10 +28,13 @@ impl Fs {
         Ok((FileId::of(&file.metadata()?) == *known).then_some(bytes))
     }
 
-    /// The same without waiting for a disk, so that it may be called anywhere: names and bytes come from the kernel's
-    /// memory. Nothing where that does not tell; [`read_whole`](Self::read_whole) does.
+    /// The same without waiting for a disk or a server, so that it may be called on any thread: names and bytes come from the
+    /// kernel's memory. Nothing where that does not tell; [`read_whole`](Self::read_whole) does.
     #[cfg(target_os = "linux")]
     pub(crate) fn read_now(&self, path: &Path, known: &FileId) -> Option<Vec<u8>> {
+        if !self.is_local {
+            return None;
+        }
         self.gate("open", path).ok()?;
         let (file, metadata) = super::place::open_now(self.root.as_deref()?, path)?;
         if FileId::of(&metadata) != *known {

@@ -133,8 +133,6 @@ pub(crate) struct Store {
     hosts_full: Throttle,
     /// Foreign changes are reported by the watcher. Without it every hit looks at its sidecar.
     is_watched: AtomicBool,
-    /// All that is on disk is in the index, or about to be.
-    knows_all: AtomicBool,
     listeners: Mutex<Vec<Weak<Listener>>>,
     /// The disk took nothing when it was last asked to.
     refuses: AtomicBool,

@@ -153,7 +153,6 @@ impl Store {
             hosts_searched: AtomicU64::new(0),
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
-            knows_all: AtomicBool::new(false),
             listeners: Mutex::default(),
             refuses: AtomicBool::new(false),
             torn: Mutex::default(),

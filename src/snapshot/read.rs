@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::HeaderName;
 
@@ -60,9 +59,7 @@ impl Store {
         if !self.is_watched() {
             return None;
         }
-        let Some(entry) = self.index.get(key) else {
-            return self.knows_all.load(Ordering::Relaxed).then_some(Lookup::Nothing);
-        };
+        let entry = self.index.get(key)?;
         let wanted = select(entry.names());
         let id = wanted.id();
         let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;

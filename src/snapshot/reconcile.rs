@@ -5,8 +5,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-#[cfg(feature = "watch")]
-use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use crate::fsops::{FileId, is_absence};
@@ -38,7 +36,6 @@ impl Store {
     #[cfg(feature = "watch")]
     pub(super) fn reconcile(self: &Arc<Self>, batch: &crate::invalidate::watch::Batch) {
         if batch.rescan {
-            self.knows_all.store(false, Ordering::Relaxed);
             tracing::info!(dir = %self.root().display(), "reading the whole snapshot directory again");
             self.restore_companions();
             self.walk(Occasion::Change);
@@ -47,17 +44,13 @@ impl Store {
             return;
         }
         let mut stems = HashSet::new();
-        let mut looked = Looked::Whole;
         for path in &batch.paths {
             if let Some(name) = parse_file_name(path)
                 // Body and sidecar of one rendering are looked at once.
                 && (stems.insert((name.short_hash, name.variant)) || name.kind == FileKind::Sidecar)
             {
-                looked = looked.and(self.look_at(path, Occasion::Change));
+                self.look_at(path, Occasion::Change);
             }
-        }
-        if looked == Looked::Failed {
-            self.knows_all.store(false, Ordering::Relaxed);
         }
         let relative = |folder: &std::path::PathBuf| folder.strip_prefix(&self.root).ok().map(FolderId::of);
         for entry in self

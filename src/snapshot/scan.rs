@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::read::is_unusable;
@@ -71,7 +70,6 @@ impl Store {
     /// Every sidecar below the root, then every indexed one that was not met.
     pub(super) fn walk(&self, occasion: Occasion) -> Looked {
         let looked = Walk::new(self, occasion).run();
-        self.knows_all.store(looked == Looked::Whole, Ordering::Relaxed);
         if occasion == Occasion::Change {
             for entry in self.index.all() {
                 self.look_at_all(&entry);

@@ -165,10 +165,9 @@ phases! {
     a_deletion_survives_every_fault: Deletion, 10;
     a_marking_survives_every_fault: Marking, 6;
     an_unsafe_request_survives_every_fault: UnsafeRequest, 4;
-    // The disk is not asked for what the index does not know.
-    a_page_that_is_not_there_survives_every_fault: NotFound, 0;
+    a_page_that_is_not_there_survives_every_fault: NotFound, 1;
     a_hand_edit_survives_every_fault: HandEdit, 6;
     // How many there are depends on when the watcher hears of it.
-    a_foreign_change_survives_every_fault: ForeignChange, 1;
-    a_directory_made_anew_survives_every_fault: Rescan, 1;
+    a_foreign_change_survives_every_fault: ForeignChange, 2;
+    a_directory_made_anew_survives_every_fault: Rescan, 2;
 }
