@@ -116,26 +116,6 @@ fn with_settings(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the settings in force and where each comes from, and end"),
         );
-    with_flags(command)
-}
-
-/// A command that works on a site's snapshots: the configuration is a flag, as arguments are pages.
-#[expect(dead_code, reason = "the commands that inspect and fill come next")]
-fn with_site(command: Command) -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .short('c')
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("The configuration file (TOML); without one, the defaults");
-    let json = Arg::new("json")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .help("Print one JSON document instead of text");
-    with_flags(command.arg(config).arg(json))
-}
-
-fn with_flags(command: Command) -> Command {
     flags().fold(command, |command, (key, flag)| command.arg(setting(key, flag)))
 }
 
