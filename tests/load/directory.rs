@@ -13,6 +13,8 @@ const CATEGORIES: usize = 1000;
 const BODIES: usize = 1000;
 /// One page in so many is a comment's.
 pub(crate) const COMMENTS: usize = 10;
+/// The page that is younger than all others, and so the last to make room for them.
+pub(crate) const YOUNGEST: usize = 9;
 
 /// The path of a page.
 pub(crate) fn path(number: usize) -> String {
@@ -74,14 +76,15 @@ fn write(dir: &Path, bodies: &Path, number: usize) {
     );
     let mut file = File::create(place("toml")).unwrap();
     file.write_all(text.as_bytes()).unwrap();
-    file.set_times(FileTimes::new().set_modified(clock(&seal)))
+    file.set_times(FileTimes::new().set_modified(clock(&seal, number)))
         .unwrap();
 }
 
-/// An hour ago, with the mark of this body.
-fn clock(seal: &blake3::Hash) -> SystemTime {
+/// An hour ago, with the mark of this body; half an hour for the page that goes last.
+fn clock(seal: &blake3::Hash, number: usize) -> SystemTime {
+    let age = if number == YOUNGEST { 1800 } else { 3600 };
     let [a, b, c, d, ..] = *seal.as_bytes();
     let mark = (1 + u32::from_le_bytes([a, b, c, d]) % 9_999_999) * 100;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    SystemTime::UNIX_EPOCH + Duration::new(now.as_secs() - 3600, mark)
+    SystemTime::UNIX_EPOCH + Duration::new(now.as_secs() - age, mark)
 }

@@ -59,9 +59,8 @@ async fn hit(server: &Server, number: usize, is_over: Arc<AtomicBool>) -> JoinHa
 
 /// Runs `work` while a visitor asks for a page that it does not touch.
 async fn beside_hits(server: &Server, what: &str, work: impl Future<Output = String>) {
-    const UNTOUCHED: usize = 9;
     let is_over = Arc::<AtomicBool>::default();
-    let visitor = hit(server, UNTOUCHED, Arc::clone(&is_over)).await;
+    let visitor = hit(server, directory::YOUNGEST, Arc::clone(&is_over)).await;
     let said = work.await;
     is_over.store(true, Ordering::SeqCst);
     let times = visitor.await.unwrap();
