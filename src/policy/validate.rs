@@ -114,40 +114,33 @@ pub(crate) enum Condition {
 pub(crate) fn client_condition(
     client: &HeaderMap,
     etag: Option<&HeaderValue>,
-    response: &HeaderMap,
+    modified: impl FnOnce() -> Option<SystemTime>,
 ) -> Condition {
-    if let Some(judged) = if_none_match(client, etag) {
-        return judged;
-    }
-    let Some(since) = only_date(client, &header::IF_MODIFIED_SINCE) else {
-        return Condition::Send;
+    let mut tags = client.get_all(header::IF_NONE_MATCH).iter().peekable();
+    let is_unchanged = if tags.peek().is_some() {
+        // The same bytes are the same tag, even where they lack the quotes that they should have.
+        tags.any(|line| {
+            let bytes = line.as_bytes();
+            bytes.trim_ascii() == b"*"
+                || etag.is_some_and(|etag| etag == line || lists_weakly(bytes, etag.as_bytes()))
+        })
+    } else {
+        only_date(client, &header::IF_MODIFIED_SINCE)
+            .is_some_and(|since| modified().is_some_and(|modified| modified <= since))
     };
-    // RFC 9111 §4.3.2: "If […] the Last-Modified header field is not present in a stored response, a cache SHOULD use
-    // the stored response's Date field value".
-    let validator = match response.contains_key(header::LAST_MODIFIED) {
-        true => date(response, &header::LAST_MODIFIED),
-        false => date(response, &header::DATE),
-    };
-    match validator {
-        Some(modified) if modified <= since => Condition::NotModified,
-        _ => Condition::Send,
+    match is_unchanged {
+        true => Condition::NotModified,
+        false => Condition::Send,
     }
 }
 
-/// §13.1.2: what If-None-Match says, where it is there.
-pub(crate) fn if_none_match(client: &HeaderMap, etag: Option<&HeaderValue>) -> Option<Condition> {
-    let mut lines = client.get_all(header::IF_NONE_MATCH).iter().peekable();
-    lines.peek()?;
-    // The same bytes are the same tag, even where they lack the quotes that they should have.
-    let is_known = lines.any(|line| {
-        let bytes = line.as_bytes();
-        bytes.trim_ascii() == b"*"
-            || etag.is_some_and(|etag| etag == line || lists_weakly(bytes, etag.as_bytes()))
-    });
-    Some(match is_known {
-        true => Condition::NotModified,
-        false => Condition::Send,
-    })
+/// RFC 9111 §4.3.2: "If […] the Last-Modified header field is not present in a stored response, a cache SHOULD use the
+/// stored response's Date field value", which is `dated`.
+pub(crate) fn modified(response: &HeaderMap, dated: Option<SystemTime>) -> Option<SystemTime> {
+    match response.contains_key(header::LAST_MODIFIED) {
+        true => date(response, &header::LAST_MODIFIED),
+        false => dated,
+    }
 }
 
 /// RFC 9110 §13.1.3: a condition that "is not a valid HTTP-date", or has "more than one member", is ignored.
@@ -328,7 +321,7 @@ mod tests {
         ] {
             let etag = HeaderValue::from_bytes(etag.as_bytes()).unwrap();
             let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
-            let found = client_condition(&all(&lines), Some(&etag), &HeaderMap::new());
+            let found = client_condition(&all(&lines), Some(&etag), || None);
             assert_eq!(found, expected, "{lines:?}");
         }
     }
@@ -336,35 +329,35 @@ mod tests {
     #[test]
     fn if_modified_since_counts_only_without_if_none_match() {
         let asks = |since| ("if-modified-since", since);
-        let modified = [("last-modified", DATE), ("date", LATER)];
+        let both = [("last-modified", DATE), ("date", LATER)];
         for (client, response, expected) in [
-            (vec![asks(DATE)], &modified[..], Condition::NotModified),
-            (vec![asks(LATER)], &modified, Condition::NotModified),
+            (vec![asks(DATE)], &both[..], Condition::NotModified),
+            (vec![asks(LATER)], &both, Condition::NotModified),
             (
                 vec![asks("Sunday, 06-Nov-94 08:49:37 GMT")],
-                &modified,
+                &both,
                 Condition::NotModified,
             ),
             (
                 vec![asks("Sun Nov  6 08:49:37 1994")],
-                &modified,
+                &both,
                 Condition::NotModified,
             ),
-            (vec![asks(EARLIER)], &modified, Condition::Send),
-            (vec![asks("0")], &modified, Condition::Send),
-            (vec![asks(DATE), asks(LATER)], &modified, Condition::Send),
+            (vec![asks(EARLIER)], &both, Condition::Send),
+            (vec![asks("0")], &both, Condition::Send),
+            (vec![asks(DATE), asks(LATER)], &both, Condition::Send),
             (
                 vec![asks(DATE), ("if-none-match", "\"x\"")],
-                &modified,
+                &both,
                 Condition::Send,
             ),
             (
                 vec![asks(DATE), ("if-none-match", "*")],
-                &modified,
+                &both,
                 Condition::NotModified,
             ),
-            (vec![("if-unmodified-since", EARLIER)], &modified, Condition::Send),
-            (vec![("if-match", "\"x\"")], &modified, Condition::Send),
+            (vec![("if-unmodified-since", EARLIER)], &both, Condition::Send),
+            (vec![("if-match", "\"x\"")], &both, Condition::Send),
             // Without a Last-Modified it is the Date that counts.
             (vec![asks(DATE)], &[("date", DATE)], Condition::NotModified),
             (vec![asks(LATER)], &[("date", DATE)], Condition::NotModified),
@@ -377,7 +370,9 @@ mod tests {
             ),
             (vec![asks(DATE)], &[], Condition::Send),
         ] {
-            let found = client_condition(&all(&client), None, &all(response));
+            let response = all(response);
+            let dated = || super::modified(&response, date(&response, &header::DATE));
+            let found = client_condition(&all(&client), None, dated);
             assert_eq!(found, expected, "{client:?} of {response:?}");
         }
     }

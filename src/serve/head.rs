@@ -6,7 +6,8 @@ use http::{Method, Response, StatusCode};
 
 use crate::head::StoredHead;
 use crate::headers::{CACHE_STATUS, CDN_CACHE_CONTROL};
-use crate::policy::validate::{Condition, client_condition};
+use crate::policy::freshness::date;
+use crate::policy::validate::{Condition, client_condition, modified};
 
 /// Fields that a 304 repeats: those of RFC 9110 §15.4.5; `CDN-Cache-Control`, "for the purpose of guiding cache
 /// updates" as `Cache-Control` is; and `Age`, without which `Date` would be taken for all that has passed.
@@ -108,12 +109,14 @@ pub(crate) fn not_modified(
     method: &Method,
     client: &HeaderMap,
 ) -> Option<Response<Body>> {
+    let fields = head.headers();
     let is_unchanged = may_be_304(head.status(), method)
-        && client_condition(client, etag, head.headers()) == Condition::NotModified;
+        && client_condition(client, etag, || modified(fields, date(fields, &header::DATE)))
+            == Condition::NotModified;
     is_unchanged.then(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = fields_of_304(head.headers(), etag);
+        *response.headers_mut() = fields_of_304(fields, etag);
         response
     })
 }

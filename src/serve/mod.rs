@@ -15,7 +15,8 @@ use axum::body::Body;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use crate::policy::validate::{Condition, if_none_match, range_is_wanted, single_range};
+use crate::clock::from_unix_seconds;
+use crate::policy::validate::{Condition, client_condition, modified, range_is_wanted, single_range};
 use crate::snapshot::{Snapshot, Store};
 
 pub(crate) use coded::{Chosen, chosen};
@@ -39,21 +40,17 @@ pub(crate) async fn answer(
     (times, chosen): (Times, &Chosen),
 ) -> Result<Response<Body>, Changed> {
     let stored = &snapshot.rendering.head;
-    // By the tag alone, before there is a whole head.
-    if may_be_304(stored.status, method)
-        && if_none_match(client, snapshot.etag.as_ref()) == Some(Condition::NotModified)
-    {
-        let mut head = ready_304(stored, snapshot.etag.as_ref());
+    let etag = snapshot.etag.as_ref();
+    let dated = || modified(&stored.headers, Some(from_unix_seconds(times.generated())));
+    if may_be_304(stored.status, method) && client_condition(client, etag, dated) == Condition::NotModified {
+        let mut head = ready_304(stored, etag);
         times.write_to(head.headers_mut(), stored);
         chosen.write_validators_to(head.headers_mut());
         return Ok(head.map(|()| Body::empty()));
     }
-    let mut head = ready_head(stored, snapshot.etag.as_ref());
+    let mut head = ready_head(stored, etag);
     times.write_to(head.headers_mut(), stored);
     chosen.write_to(head.headers_mut());
-    if let Some(response) = not_modified(&head, snapshot.etag.as_ref(), method, client) {
-        return Ok(response);
-    }
     let Some(body) = &snapshot.body else {
         return Ok(alone(head));
     };
@@ -67,7 +64,7 @@ pub(crate) async fn answer(
     // unrecognized or for which range handling is not defined"; it is for GET.
     let range = single_range(client)
         .filter(|_| stored.status == StatusCode::OK && *method == Method::GET)
-        .filter(|_| range_is_wanted(client, snapshot.etag.as_ref(), head.headers()))
+        .filter(|_| range_is_wanted(client, etag, head.headers()))
         .map(|range| within(range, body.id.size()));
     let file = body::send(store, body, method, range.as_ref()).await?;
     Ok(on_top(head, file))
