@@ -1,6 +1,7 @@
 //! Coding bodies, and seeing whether what is coded is what was sealed.
 
 use std::io::{self, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 
 use crate::coding::Coding;
 use crate::head::Seal;
@@ -18,7 +19,10 @@ pub(crate) enum Level {
 const WORTH: u64 = 95;
 /// log2 of the largest window that every reader of zstd has (RFC 9659 §3), and of what is needed to check one.
 const ZSTD_WINDOW: u32 = 23;
-const BROTLI_WINDOW: i32 = 22;
+/// log2 of the windows in which brotli codes. The strong level takes eight times the window in memory, and clears it.
+const BROTLI_WINDOWS: RangeInclusive<u32> = 16..=22;
+/// Of its window brotli leaves so many bytes alone (RFC 7932 §9.1).
+const BROTLI_GAP: usize = 16;
 
 /// The bytes in a coding; nothing if that saves too little.
 pub(crate) fn encode(bytes: &[u8], coding: Coding, level: Level) -> io::Result<Option<Vec<u8>>> {
@@ -34,13 +38,20 @@ pub(crate) fn encode(bytes: &[u8], coding: Coding, level: Level) -> io::Result<O
 fn brotli(bytes: &[u8], level: Level) -> io::Result<Vec<u8>> {
     let params = brotli::enc::BrotliEncoderParams {
         quality: if level == Level::Fast { 5 } else { 11 },
-        lgwin: BROTLI_WINDOW,
+        lgwin: brotli_window(bytes.len()),
         size_hint: bytes.len(),
         ..Default::default()
     };
     let mut coded = Vec::with_capacity(bytes.len() / 4);
     brotli::BrotliCompress(&mut &*bytes, &mut coded, &params)?;
     Ok(coded)
+}
+
+/// log2 of the smallest window that holds the body.
+fn brotli_window(length: usize) -> i32 {
+    let bits = usize::BITS - length.saturating_add(BROTLI_GAP - 1).leading_zeros();
+    bits.clamp(*BROTLI_WINDOWS.start(), *BROTLI_WINDOWS.end())
+        .cast_signed()
 }
 
 fn gzip(bytes: &[u8], level: Level) -> io::Result<Vec<u8>> {
@@ -87,6 +98,21 @@ fn is_sealed(reader: &mut impl Read, seal: &Seal, length: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brotli_s_window_holds_the_body_and_is_no_larger() {
+        for (length, expected) in [
+            (0, 16),
+            ((1 << 16) - 16, 16),
+            ((1 << 16) - 15, 17),
+            (100_000, 17),
+            (1 << 20, 21),
+            ((1 << 22) - 16, 22),
+            (usize::MAX, 22),
+        ] {
+            assert_eq!(brotli_window(length), expected, "{length}");
+        }
+    }
 
     /// Text that is no mere repetition.
     fn text() -> Vec<u8> {
