@@ -219,7 +219,7 @@ impl Store {
 
     /// Deletes a body and its sidecar, the body first: a crash leaves a sidecar, which the invalidation
     /// that is read again finds, and no body that nobody knows to be ours.
-    fn delete_rendering(&self, stem: &Stem, id: Option<VariantId>, key: &Key) -> io::Result<()> {
+    pub(super) fn delete_rendering(&self, stem: &Stem, id: Option<VariantId>, key: &Key) -> io::Result<()> {
         if let Some((sidecar, file)) = self.read_sidecar(stem, id, key)? {
             self.delete_body(stem, id, &sidecar, &file)?;
         }
@@ -253,7 +253,7 @@ impl Store {
     }
 
     /// Removes folders that a deletion left empty. One that is not empty is simply kept.
-    fn prune_folders(&self, stem: &Stem) {
+    pub(super) fn prune_folders(&self, stem: &Stem) {
         let mut folder = stem.folder();
         while !folder.as_os_str().is_empty() {
             if self.fs.remove_empty_dir(&self.root.join(folder)).is_err() {

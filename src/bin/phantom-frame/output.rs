@@ -58,6 +58,11 @@ pub(crate) fn warn(text: &str) {
     anstream::eprintln!("{style}warning{style:#}: {text}");
 }
 
+/// Says what is worth knowing.
+pub(crate) fn note(text: &str) {
+    anstream::eprintln!("{HINT}note{HINT:#}: {text}");
+}
+
 /// What is served, from where, to where.
 #[derive(Debug)]
 pub(crate) struct Banner<'a> {
