@@ -24,6 +24,9 @@ pub struct Removed {
     pub is_beside_a_server: bool,
 }
 
+/// Takes the renderings of a page, or says why not.
+type Take<'a> = dyn FnMut(&[Found], &Listed) -> Result<(), String> + 'a;
+
 impl Artefact {
     /// What [`remove`](Self::remove) would take.
     ///
@@ -59,12 +62,7 @@ impl Artefact {
     }
 
     /// Hands over the renderings of each page that matches; counts those that `take` took.
-    fn each_matching(
-        &self,
-        matching: &str,
-        removed: &mut Removed,
-        take: &mut dyn FnMut(&[Found], &Listed) -> Result<(), String>,
-    ) -> Result<(), Error> {
+    fn each_matching(&self, matching: &str, removed: &mut Removed, take: &mut Take<'_>) -> Result<(), Error> {
         let pattern = pattern(Some(matching))?;
         let mut bytes = Vec::new();
         self.survey.each_folder(&mut |listed| {

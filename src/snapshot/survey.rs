@@ -138,6 +138,9 @@ pub(crate) enum Odd {
     Misplaced(PathBuf),
 }
 
+/// Told of every folder, or of one that cannot be listed, by its path.
+type EachFolder<'a> = dyn FnMut(Result<&Listed, (&Path, io::Error)>) + 'a;
+
 impl Survey {
     /// # Errors
     /// When there is no snapshot directory, or it is another format's or another site's.
@@ -168,7 +171,7 @@ impl Survey {
     }
 
     /// Every folder that may hold snapshots, in the order of their paths; one that cannot be listed by its path.
-    pub(crate) fn each_folder(&self, each: &mut dyn FnMut(Result<&Listed, (&Path, io::Error)>)) {
+    pub(crate) fn each_folder(&self, each: &mut EachFolder<'_>) {
         let mut waiting = vec![PathBuf::new()];
         while let Some(path) = waiting.pop() {
             let listed = match self.list(path.clone()) {

@@ -42,8 +42,8 @@ container layer) set the file's time.
 Freshness: fresh (and for how long, if not until it is invalidated); stale;
 stale-while-revalidate (stale, answers, and is renewed behind the answer);
 no-cache (asked about each time); unmarked (has a lifetime, and nobody knows
-whether it is over); invalidated (kept, to be asked about). All but the first
-are asked about at the backend before they are used again.
+whether it is over); invalidated (kept, to be asked about). What is stale,
+no-cache, unmarked or invalidated is not used before the backend was asked.
 
 --json: directory, snapshots (line, page, parts, variant, status, bytes, state,
 age, left, lifetime, given_by, serves_when_down, generated, rule, file, torn),
