@@ -3,10 +3,11 @@
 //! Reading takes no lock and starts nothing (`snapshot::Survey`). What is said of a page (whether it is fresh, by which
 //! rule) is what the proxy would decide: the same rules, asked by the same functions. What changes files is done by
 //! the store's own hands (`snapshot::upkeep`). `address` is what a URL on the command line means, `listing` what there is, `page` all of one
-//! page, `findings` what is wrong, `repair` what is done about it, `removal` and `upkeep` the rest.
+//! page, `inspector` looks for `findings`, `repair` is what is done about them, `removal` and `upkeep` the rest.
 
 mod address;
 mod findings;
+mod inspector;
 mod listing;
 mod page;
 mod removal;

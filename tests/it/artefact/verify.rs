@@ -74,7 +74,6 @@ async fn spoilt(proxy: &mut Proxy) -> Vec<(String, String)> {
         ("outside", upper),
         ("case", also_upper),
         ("outside", readme),
-        ("outside", piped.clone()),
         ("outside", piped),
     ]
     .map(|(kind, path)| (kind.to_owned(), below(proxy, &path)))
