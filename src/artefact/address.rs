@@ -10,7 +10,7 @@ use crate::key::{HostInKey, Key, KeySource};
 use crate::pattern::{KeyPattern, Subject};
 use crate::policy::request::HostStanding;
 use crate::proxy::Target;
-use crate::snapshot::{Found, Listed, folder_of};
+use crate::snapshot::{Entry, Found, Listed, folder_of, slug_of};
 
 use super::Artefact;
 
@@ -99,18 +99,28 @@ impl Artefact {
     /// # Errors
     /// There are none.
     pub(super) fn find(&self, address: &Address, each: &mut dyn FnMut(Found, &Listed)) -> Result<(), Error> {
+        let slug = slug_of(address.line.as_str());
+        // What a key function returned stands under another name than its URL's.
+        if self.find_by(address, &|entry| entry.is_of_slug(&slug), each) == 0
+            && (address.exact.is_some() || self.find_by(address, &|_| true, each) == 0)
+        {
+            return Err(self.absent(address));
+        }
+        Ok(())
+    }
+
+    /// How many there are among the files that may be theirs.
+    fn find_by(
+        &self,
+        address: &Address,
+        may_be: &dyn Fn(&Entry) -> bool,
+        each: &mut dyn FnMut(Found, &Listed),
+    ) -> usize {
         let mut bytes = Vec::new();
         let mut count = 0;
         let mut look = |listed: &Listed| {
-            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
-                let is_other = address.exact.as_ref().is_some_and(|key| {
-                    entry
-                        .parsed
-                        .is_none_or(|parsed| parsed.short_hash != key.hash.short())
-                });
-                if is_other {
-                    continue;
-                }
+            let sidecars = listed.entries().iter().filter(|entry| entry.is_sidecar());
+            for entry in sidecars.filter(|entry| may_be(entry)) {
                 let found = self.survey.read(listed, &entry.name, &mut bytes).ok();
                 if let Some(found) = found.filter(|found| address.is_of(found)) {
                     count += 1;
@@ -120,8 +130,7 @@ impl Artefact {
         };
         match &address.exact {
             Some(key) => {
-                let folder = folder_of(key);
-                if let Ok(listed) = self.survey.list(folder) {
+                if let Ok(listed) = self.survey.list(folder_of(key)) {
                     look(&listed);
                 }
             }
@@ -131,10 +140,7 @@ impl Artefact {
                 }
             }),
         }
-        match count {
-            0 => Err(self.absent(address)),
-            _ => Ok(()),
-        }
+        count
     }
 
     pub(super) fn absent(&self, address: &Address) -> Error {

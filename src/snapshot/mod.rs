@@ -76,7 +76,7 @@ use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
 pub(crate) use read::Lookup;
-pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of};
+pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
 pub(crate) use upkeep::Resealed;
 pub(crate) use usage::Bounds;
 pub(crate) use write::{Candidate, CommitError, Kept};

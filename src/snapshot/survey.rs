@@ -66,6 +66,11 @@ impl Entry {
         (self.group(), &self.name)
     }
 
+    /// Whether its key's address may be one of which this is the slug.
+    pub(crate) fn is_of_slug(&self, slug: &str) -> bool {
+        self.parsed.is_some() && self.group().0 == slug.as_bytes()
+    }
+
     pub(crate) fn is_sidecar(&self) -> bool {
         self.parsed.is_some_and(|name| name.kind == FileKind::Sidecar)
     }
@@ -99,6 +104,14 @@ impl Listed {
 /// The folder of a key's files, from the root.
 pub(crate) fn folder_of(key: &Key) -> PathBuf {
     Stem::of(key).folder().to_owned()
+}
+
+/// How the names of a key's files begin, its hash apart: of all keys with this line 1.
+pub(crate) fn slug_of(line: &str) -> String {
+    let prefix = Stem::of(&Key::from_text(line)).variant_prefix();
+    prefix
+        .rsplit_once('.')
+        .map_or(prefix.clone(), |(slug, _)| slug.to_owned())
 }
 
 /// A sidecar in its place.
@@ -292,5 +305,61 @@ impl Survey {
         entries
             .filter_map(|entry| Some(entry.path.file_name()?.to_owned()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_key_stand_together_whatever_others_are_called() {
+        let dir = tempfile::tempdir().unwrap();
+        // The slug of the second key is the first one's slug and hash.
+        let one = "a.b63416859d9259d0";
+        let other = "a.b63416859d9259d0.0000000000000001";
+        let names = [
+            format!("{one}.html"),
+            format!("{one}.toml"),
+            format!("{one}~00000007.html"),
+            format!("{one}~00000007.toml"),
+            format!("{other}.css"),
+            format!("{other}.toml"),
+            "phantom-frame.toml".to_owned(),
+        ];
+        for name in &names {
+            std::fs::write(dir.path().join(name), "format = 1").unwrap();
+        }
+        let survey = Survey::of(dir.path(), None, None).unwrap();
+        let listed = survey.list(PathBuf::new()).unwrap();
+        let mut groups: Vec<Vec<_>> = listed
+            .groups()
+            .map(|group| group.iter().map(|entry| entry.name.to_string_lossy()).collect())
+            .collect();
+        groups.sort();
+        assert_eq!(groups, [names[..4].to_vec(), names[4..6].to_vec()]);
+        assert!(names.iter().all(|name| listed.has(name)));
+        assert!(!listed.has("a"));
+    }
+
+    #[test]
+    fn a_slug_is_that_of_every_key_with_the_line() {
+        for (line, key) in [
+            ("GET:/", "GET:/\nhost 1:x\nscheme 4:http"),
+            ("GET:/blog/hello", "GET:/blog/hello\nhost 1:x"),
+            ("GET:/a.min.js?v=1", "GET:/a.min.js?v=1"),
+            ("post-7", "post-7"),
+        ] {
+            let place = Stem::of(&Key::from_text(key)).sidecar(None);
+            let name = place.file_name().unwrap().to_owned();
+            assert!(
+                Entry::of(name, EntryKind::File).is_of_slug(&slug_of(line)),
+                "{line}"
+            );
+        }
+        let slug = slug_of("GET:/blog/hello");
+        let other = Stem::of(&Key::from_text("GET:/blog/hello2")).sidecar(None);
+        let name = other.file_name().unwrap().to_owned();
+        assert!(!Entry::of(name, EntryKind::File).is_of_slug(&slug));
     }
 }

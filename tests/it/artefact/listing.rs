@@ -246,3 +246,43 @@ async fn another_directory_within_is_not_listed_and_a_missing_body_is_said() {
     let listed = rows(&proxy, Some("/a/*")).await;
     assert!(listed.iter().all(|row| row.is_torn), "{listed:?}");
 }
+
+#[tokio::test]
+async fn a_page_whose_key_a_function_made_is_found_by_its_url_too() {
+    let backend = Backend::with("/blog/seven", Answer::page("page")).await;
+    let setup = Setup::over(&backend).key_fn(|info| format!("post-{}", info.path.len()));
+    let proxy = setup.start().await;
+    proxy.warm("/blog/seven").await;
+    let listed = rows(&proxy, Some("/blog/*")).await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].page(), "post-11");
+    // As the program does it, which knows no key function.
+    for url in ["post-11", "GET:/blog/seven"] {
+        let shown = proxy.artefact(move |artefact| artefact.show(url)).await;
+        assert_eq!(shown.expect(url)[0].url, "/blog/seven", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_invalidation_has_yet_to_carry_out_counts() {
+    let (_backend, mut proxy) = site().await;
+    for path in ["/gone", "/kept", "/other"] {
+        proxy.warm(path).await;
+    }
+    proxy.stop().await;
+    // A crash came between the log and the files.
+    let later = crate::rig::proxy::unix_seconds(std::time::SystemTime::now()) + 3600;
+    let log = format!("{later}000000000 delete /gone\n{later}000000000 stale /kept\n");
+    fs::write(proxy.dir().join(".phantom/invalidations"), log).expect("the log");
+
+    let listed = rows(&proxy, None).await;
+
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|row| (row.line.as_str(), row.freshness.state))
+        .collect();
+    assert_eq!(
+        listed,
+        [("GET:/kept", State::Invalidated), ("GET:/other", State::Fresh)]
+    );
+}
