@@ -97,7 +97,7 @@ impl Artefact {
     /// The renderings that are stored under an address, in the order of their files.
     ///
     /// # Errors
-    /// There are none.
+    /// There is none.
     pub(super) fn find(&self, address: &Address, each: &mut dyn FnMut(Found, &Listed)) -> Result<(), Error> {
         let slug = slug_of(address.line.as_str());
         // What a key function returned stands under another name than its URL's.

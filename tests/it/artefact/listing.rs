@@ -240,6 +240,7 @@ async fn another_directory_within_is_not_listed_and_a_missing_body_is_said() {
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].file, below(&proxy, &body));
     assert!(!listed[0].is_torn);
+    assert_eq!(super::findings(&proxy).await, []);
 
     fs::remove_file(&body).expect("the body");
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use phantom_frame::ErrorKind;
+use phantom_frame::artefact::Artefact;
+use phantom_frame::{CreateProxyConfig, ErrorKind, FaultPlan};
 
 use super::{below, findings, short, site};
 use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
@@ -100,7 +101,7 @@ async fn what_is_put_right_loses_nothing_and_what_is_not_of_the_layout_is_left()
     let (backend, mut proxy) = site().await;
     spoilt(&mut proxy).await;
 
-    let repair = |artefact: phantom_frame::artefact::Artefact| {
+    let repair = |artefact: Artefact| {
         let mut left = Vec::new();
         let verified = artefact.repair(&mut |finding| {
             if finding.fixed.is_none() {
@@ -199,6 +200,37 @@ async fn nothing_is_put_right_under_a_server_s_hands() {
         "{error:?}"
     );
     assert_eq!(proxy.contents(), before);
+}
+
+#[tokio::test]
+async fn what_was_changed_a_moment_ago_is_looked_at_again_before_it_is_said() {
+    let (_backend, mut proxy) = site().await;
+    let (body, _) = stored(&proxy, "page").await;
+    proxy.stop().await;
+    let whole = fs::read(&body).expect("the body");
+    fs::write(&body, "half of what another program writes").expect("a write");
+    let looks = Arc::new(AtomicU32::new(0));
+    let plan: FaultPlan = {
+        let (looks, body) = (Arc::clone(&looks), body.clone());
+        Arc::new(move |operation, path: &Path| {
+            let is_body = operation == "open" && path.file_name() == body.file_name();
+            // It is done when it is looked at for the second time.
+            if is_body && looks.fetch_add(1, Ordering::SeqCst) == 1 {
+                fs::write(&body, &whole).expect("a write");
+            }
+            Ok(())
+        })
+    };
+    let config = CreateProxyConfig::new("http://127.0.0.1:9".into())
+        .with_snapshot_dir(proxy.dir())
+        .with_disk_faults(plan);
+    let artefact = Artefact::open(&config).expect("the directory");
+
+    let mut found = Vec::new();
+    let verified = artefact.verify(&mut |finding| found.push(short(&finding)));
+
+    assert_eq!((found, verified.snapshots), (vec![], 1));
+    assert_eq!(looks.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
