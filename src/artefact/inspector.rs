@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::system_now;
-use crate::fsops::EntryKind;
+use crate::fsops::{EntryKind, is_absence};
 use crate::head::SealedBody;
-use crate::snapshot::{Entry, Found, Listed, MARKER, Odd, PRIVATE, Survey};
+use crate::snapshot::{Entry, Found, Listed, MARKER, Odd, PRIVATE, Survey, parse_file_name};
 
 use super::Artefact;
 use super::findings::{Fault, Finding, FindingKind, Remedy, Verified};
@@ -132,24 +132,28 @@ impl Inspector<'_> {
             bytes: 0,
         };
         let (files, odd): (Vec<_>, Vec<_>) = group.iter().partition(|entry| entry.kind == EntryKind::File);
+        // What a sidecar says that cannot be read, nobody knows: nothing is concluded from its silence.
+        let mut has_unread = false;
         for entry in files.iter().filter(|entry| entry.is_sidecar()) {
             match self.survey.read(listed, &entry.name, &mut self.bytes) {
                 Ok(found) => judged.found.push(found),
-                Err(Odd::Gone) => {}
-                Err(odd) => judged
-                    .faults
-                    .push(odd_sidecar(listed.path().join(&entry.name), &odd)),
+                Err(Odd::Gone) => has_unread = true,
+                Err(odd) => {
+                    has_unread |= matches!(odd, Odd::Unreadable(_));
+                    let path = listed.path().join(&entry.name);
+                    judged.faults.push(odd_sidecar(path, &odd));
+                }
             }
         }
         let has_base = judged.found.iter().any(|found| found.id.is_none());
         for found in &judged.found {
             let path = found.stem.sidecar(found.id);
-            if found.id.is_some() && !has_base {
+            if let Some(fault) = self.foreign(found, &path) {
+                judged.faults.push(fault);
+            } else if found.id.is_some() && !has_base && !has_unread {
                 let detail = "a variant of a page that is not there any more";
                 let fault = Fault::new(FindingKind::NoBase, path, Remedy::SetPairAside, detail);
                 judged.faults.push(with_body(fault, found));
-            } else if let Some(fault) = self.foreign(found, &path) {
-                judged.faults.push(fault);
             } else {
                 match self.body_fault(found) {
                     Ok(bytes) => judged.bytes += bytes,
@@ -162,7 +166,9 @@ impl Inspector<'_> {
             let detail = "stands in a snapshot's place and is no regular file";
             (FindingKind::Outside, entry, detail)
         });
-        let bodies = files.into_iter().filter(|entry| !entry.is_sidecar());
+        let bodies = files
+            .into_iter()
+            .filter(|entry| !entry.is_sidecar() && !has_unread);
         let bodies = bodies.map(|entry| (FindingKind::NoSidecar, entry, "no sidecar names this body"));
         for (kind, entry, detail) in odd.chain(bodies) {
             let path = listed.path().join(&entry.name);
@@ -185,8 +191,7 @@ impl Inspector<'_> {
             return Some(fault(Remedy::Leave, detail));
         }
         let body = found.sidecar.rendering.as_ref()?.body.as_ref()?;
-        let extension = body.file.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let is_own = found.stem.body_name(found.id, extension) == *body.file;
+        let is_own = found.stem.is_body(found.id, &body.file);
         let detail = || format!("the sidecar names `{}`, which is not its own body", body.file);
         (!is_own).then(|| fault(Remedy::SetAside, detail()))
     }
@@ -241,12 +246,19 @@ impl Inspector<'_> {
 
     fn unfinished(&self, found: &Found, sealed: &SealedBody) -> Option<Fault> {
         let pending = found.stem.pending(found.id, &sealed.seal);
-        self.survey.stat(&pending).ok()?;
-        let detail = format!(
-            "the commit of `{}` is not finished: its body waits here",
-            shown(&found.stem.sidecar(found.id))
-        );
-        Some(Fault::new(FindingKind::Pending, pending, Remedy::Leave, detail))
+        let (kind, detail) = match self.survey.stat(&pending) {
+            Ok(_) => {
+                let sidecar = shown(&found.stem.sidecar(found.id));
+                let detail = format!("the commit of `{sidecar}` is not finished: its body waits here");
+                (FindingKind::Pending, detail)
+            }
+            Err(error) if is_absence(&error) => return None,
+            Err(error) => {
+                let detail = format!("whether its body waits here cannot be known: {error}");
+                (FindingKind::Unreadable, detail)
+            }
+        };
+        Some(Fault::new(kind, pending, Remedy::Leave, detail))
     }
 
     /// Bodies in `pending/` that no sidecar waits for.
@@ -279,16 +291,24 @@ impl Inspector<'_> {
         for entry in listed.entries() {
             let name = entry.name.to_string_lossy();
             let lower = name.to_lowercase();
-            if *lower != *name {
+            if *lower != *name && !name.starts_with('.') {
                 let is_there = listed.has(&lower);
                 let other = mixed.insert(lower.clone(), entry);
                 if is_there || other.is_some() {
-                    let other = other.map_or(lower, |other| other.name.to_string_lossy().into_owned());
+                    let other = other.map_or_else(
+                        || lower.clone(),
+                        |other| other.name.to_string_lossy().into_owned(),
+                    );
                     let path = listed.path().join(&entry.name);
                     let detail = format!(
                         "differs from `{other}` in case only, and takes its place on some file systems"
                     );
-                    faults.push(Fault::new(FindingKind::Case, path, Remedy::SetAside, detail));
+                    // What is not of the layout in any case is somebody's own.
+                    let remedy = match entry.kind {
+                        EntryKind::File if parse_file_name(Path::new(&lower)).is_some() => Remedy::SetAside,
+                        _ => Remedy::Leave,
+                    };
+                    faults.push(Fault::new(FindingKind::Case, path, remedy, detail));
                     continue;
                 }
             }

@@ -22,7 +22,7 @@ use crate::config::CreateProxyConfig;
 use crate::config::check::{self, RuleBook};
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
-use crate::snapshot::{Bounds, Store, StoreOptions, Survey};
+use crate::snapshot::{Store, StoreOptions, Survey};
 
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
@@ -79,25 +79,17 @@ impl Artefact {
         self.clock.unix_seconds()
     }
 
-    /// The store, with the lock if nobody else has it. Limits are not what it is opened for, unless it is said.
-    fn attach(&self, bounds: Option<Bounds>) -> Result<Arc<Store>, Error> {
-        let unlimited = Bounds {
-            disk_bytes: 0,
-            snapshots: 0,
-            ..self.options.bounds
-        };
-        Store::attach(StoreOptions {
-            bounds: bounds.unwrap_or(unlimited),
-            ..self.options.clone()
-        })
+    /// The store, with the lock if nobody else has it.
+    fn attach(&self) -> Result<Arc<Store>, Error> {
+        Store::attach(self.options.clone())
     }
 
     /// The store, with the lock.
     ///
     /// # Errors
     /// Somebody else has it.
-    fn take(&self, bounds: Option<Bounds>, instead: &str) -> Result<Arc<Store>, Error> {
-        let store = self.attach(bounds)?;
+    fn take(&self, instead: &str) -> Result<Arc<Store>, Error> {
+        let store = self.attach()?;
         if store.is_writable() {
             return Ok(store);
         }

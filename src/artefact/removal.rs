@@ -4,7 +4,7 @@
 //! counts as an invalidation there. What it is fetching at that moment it may still store.
 
 use crate::error::Error;
-use crate::snapshot::{Found, Listed, Store};
+use crate::snapshot::{Emptied, Found, Listed};
 
 use super::{Artefact, Row, pattern};
 
@@ -50,14 +50,17 @@ impl Artefact {
     /// What is no pattern, or a directory that cannot be written.
     pub fn remove(&self, matching: &str) -> Result<Removed, Error> {
         pattern(Some(matching))?;
-        let store = self.attach(None)?;
+        let store = self.attach()?;
+        let mut emptied = Emptied::default();
         let mut removed = Removed {
             is_beside_a_server: !store.is_writable(),
             ..Removed::default()
         };
-        self.each_matching(matching, &mut removed, &mut |found, _| {
-            Store::take_away(&store, found).map_err(|error| error.to_string())
+        self.each_matching(matching, &mut removed, &mut |found, listed| {
+            emptied.note(&store, listed.path());
+            store.take_away(found).map_err(|error| error.to_string())
         })?;
+        emptied.finish(&store);
         Ok(removed)
     }
 

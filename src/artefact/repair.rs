@@ -20,7 +20,6 @@ impl Artefact {
     /// Another process has the lock, or nothing can be written.
     pub fn repair(&self, each: &mut dyn FnMut(Finding)) -> Result<Verified, Error> {
         let store = self.take(
-            None,
             "stop the server, or have it fetch what is damaged anew: POST /refresh-cache on its control port",
         )?;
         let pending = self.survey.private("pending");

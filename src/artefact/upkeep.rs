@@ -61,10 +61,8 @@ impl Artefact {
         let count = || ["tmp", "pending"].map(|name| self.survey.private(name).len() as u64);
         let [tmp, pending] = count();
         let forms = self.forms_there();
-        let store = self.take(
-            Some(self.options.bounds),
-            "a server finishes, sweeps and evicts by itself; stop it to have it done from here",
-        )?;
+        let store =
+            self.take("a server finishes, sweeps and evicts by itself; stop it to have it done from here")?;
         // What there is before anything is evicted.
         let is_whole = store.finish();
         let found = store.count();
@@ -92,11 +90,12 @@ impl Artefact {
     /// Seals bodies as they are where they are not what their sidecars say: hand edits are accepted.
     ///
     /// # Errors
-    /// What is no pattern, or a directory that cannot be written.
+    /// What is no pattern; another process has the lock, or nothing can be written.
     pub fn reseal(&self, matching: Option<&str>, each: &mut dyn FnMut(Sealed)) -> Result<(), Error> {
         let pattern = pattern(matching)?;
-        // Beside a server, too: it finds another sidecar in place, as after a checkout.
-        let store = self.attach(None)?;
+        let store = self.take(
+            "stop the server, seal what was changed, and start it again; what is not sealed it moves to `.phantom/displaced/` when it has the page fetched anew",
+        )?;
         let mut bytes = Vec::new();
         self.survey.each_folder(&mut |listed| {
             let Ok(listed) = listed else {
@@ -139,7 +138,7 @@ impl Artefact {
                 body: None,
             }),
         };
-        let store = self.attach(None)?;
+        let store = self.attach()?;
         let placed = store.entomb(key, &sidecar);
         placed
             .map(|path| shown(&path))
@@ -187,6 +186,9 @@ fn result(resealed: std::io::Result<Resealed>) -> Option<Result<u64, String>> {
         Ok(Resealed::AsItWas) => None,
         Ok(Resealed::Anew { length }) => Some(Ok(length)),
         Ok(Resealed::Pending) => Some(Err("its commit is not finished: `gc` finishes it".into())),
+        Ok(Resealed::Changed) => Some(Err(
+            "it was changed meanwhile: look at it and run `reseal` again".into()
+        )),
         Ok(Resealed::Absent) => Some(Err("there is no body".into())),
         Err(error) => Some(Err(error.to_string())),
     }

@@ -71,13 +71,13 @@ pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;
-pub(crate) use layout::{MARKER, PRIVATE};
+pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
 use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
 pub(crate) use read::Lookup;
 pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
-pub(crate) use upkeep::Resealed;
+pub(crate) use upkeep::{Emptied, Resealed};
 pub(crate) use usage::Bounds;
 pub(crate) use write::{Candidate, CommitError, Kept};
 

@@ -1,5 +1,6 @@
 //! What commands do with the directory, while a server has it and after it.
 
+mod kept;
 mod listing;
 mod removal;
 mod upkeep;

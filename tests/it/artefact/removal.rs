@@ -1,6 +1,11 @@
 //! `rm`: whole pages, no hand edits, and a server beside it that notices.
 
 use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use phantom_frame::artefact::Artefact;
+use phantom_frame::{CreateProxyConfig, FaultPlan};
 
 use super::{below, rows, site};
 use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
@@ -115,4 +120,45 @@ async fn what_is_no_pattern_removes_nothing() {
     let listed = rows(&proxy, None).await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].file, below(&proxy, &proxy.body_file("site.test/a.")));
+}
+
+#[tokio::test]
+async fn a_folder_is_asked_for_once_however_many_pages_it_had() {
+    let (_backend, mut proxy) = site().await;
+    for page in 0..20 {
+        proxy.warm(&format!("/blog/{page}")).await;
+        proxy.warm(&format!("/blog/{page}/more")).await;
+    }
+    proxy.warm("/about").await;
+    proxy.stop().await;
+    let asked: Arc<Mutex<Vec<(&str, String)>>> = Arc::default();
+    let plan: FaultPlan = {
+        let (asked, dir) = (Arc::clone(&asked), proxy.dir());
+        Arc::new(move |operation, path: &Path| {
+            let path = path.strip_prefix(&dir).unwrap_or(path).display().to_string();
+            asked.lock().expect("a list").push((operation, path));
+            Ok(())
+        })
+    };
+    let config = CreateProxyConfig::new("http://127.0.0.1:9".into())
+        .with_snapshot_dir(proxy.dir())
+        .with_disk_faults(plan);
+    let artefact = Artefact::open(&config).expect("the directory");
+
+    let removed = artefact.remove("/blog/*");
+
+    assert_eq!(removed.expect("a pattern").pages, 40);
+    let asked = asked.lock().expect("a list");
+    let of = |wanted: &str| {
+        let paths = asked.iter().filter(|(operation, _)| *operation == wanted);
+        paths.map(|(_, path)| path.as_str()).collect::<Vec<_>>()
+    };
+    let mut folders = of("rmdir");
+    folders.sort_unstable();
+    let mut expected: Vec<_> = (0..20).map(|page| format!("site.test/blog/{page}")).collect();
+    expected.extend(["site.test".to_owned(), "site.test/blog".to_owned()]);
+    expected.sort_unstable();
+    assert_eq!(folders, expected);
+    assert!(proxy.dir().join("site.test").is_dir() && !proxy.dir().join("site.test/blog").exists());
+    assert_eq!(of("unlink").len(), 80, "two files a page, and no compressed form");
 }

@@ -104,14 +104,14 @@ async fn tagged() -> (Backend, Proxy) {
 }
 
 #[tokio::test]
-async fn a_hand_edit_that_is_sealed_is_served_beside_a_running_server() {
-    let (backend, proxy) = tagged().await;
+async fn a_hand_edit_that_is_sealed_is_served_from_the_next_start() {
+    let (backend, mut proxy) = tagged().await;
     proxy.warm("/page").await;
     proxy.warm("/other").await;
+    proxy.stop().await;
     for page in ["page", "other"] {
         fs::write(proxy.body_file(&format!("site.test/{page}.")), "by hand").expect("an edit");
     }
-    let before = backend.total();
 
     let sealed = proxy.artefact(reseal).await;
 
@@ -120,16 +120,35 @@ async fn a_hand_edit_that_is_sealed_is_served_beside_a_running_server() {
         .map(|one| (one.line.as_str(), one.result.clone()))
         .collect();
     assert_eq!(lines, [("GET:/page", Ok(7))], "only what was asked for");
-    let hit = eventually("the edit to be served", async || {
-        let response = proxy.get("/page").await;
-        (response.cache().hit && response.text() == "by hand").then_some(response)
-    })
-    .await;
+    assert_eq!(proxy.artefact(reseal).await, [], "once is enough");
+    proxy.start_again().await;
+    let before = backend.total();
+    let hit = proxy.get("/page").await;
+    hit.assert_hit();
+    hit.assert(200, "by hand");
     assert_ne!(hit.field("etag"), Some("\"1\""), "the old bytes' tag is gone");
     assert_eq!(hit.field("x-kept"), Some("1"));
-    let asked = backend.requests_for("/page").len();
-    assert!(asked <= before, "{asked}");
-    assert_eq!(proxy.artefact(reseal).await, [], "once is enough");
+    assert_eq!(backend.total(), before);
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_while_a_server_writes() {
+    let (_backend, proxy) = tagged().await;
+    proxy.warm("/page").await;
+    fs::write(proxy.body_file("site.test/page."), "by hand").expect("an edit");
+    let before = proxy.contents();
+
+    let refused = proxy
+        .artefact(|artefact| artefact.reseal(None, &mut |sealed| panic!("{sealed:?}")))
+        .await;
+
+    let error = refused.expect_err("the server has the lock");
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("stop the server")),
+        "{error:?}"
+    );
+    assert_eq!(proxy.contents(), before);
 }
 
 #[tokio::test]

@@ -114,9 +114,13 @@ async fn what_is_put_right_loses_nothing_and_what_is_not_of_the_layout_is_left()
 
     left.sort();
     let outside = |path: &str| ("outside".to_owned(), path.to_owned());
-    let expected = [outside("README.md"), outside("site.test/WHOLE.txt")];
+    let expected = [
+        ("case".to_owned(), "site.test/Whole.txt".to_owned()),
+        outside("README.md"),
+        outside("site.test/WHOLE.txt"),
+    ];
     assert_eq!(left, expected);
-    assert_eq!(verified.left, 2);
+    assert_eq!(verified.left, 3);
     assert_eq!(findings(&proxy).await, expected);
     // Nobody's bytes are gone.
     for text in [

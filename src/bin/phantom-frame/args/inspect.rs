@@ -85,7 +85,7 @@ POST /refresh-cache on its control port.
 --json: directory, findings (kind, path, detail, fixed), snapshots, bytes, left.
 
 Exit codes: 0 all is well, or put right; 1 something was found, or is left;
-2 wrong usage or configuration.";
+2 wrong usage or configuration, or (with --fix) a server has the lock.";
 
 const RM_HELP: &str = "\
 PATTERN is that of invalidations: a path with every query (\"/blog/*\", where `*`
@@ -109,8 +109,8 @@ needs the lock, and refuses where one has it.
 
 --json: snapshots, pending, temporaries, forms, evicted, partial.
 
-Exit codes: 0; 1 a server has the lock, or something could not be read; 2 wrong
-usage or configuration.";
+Exit codes: 0; 1 something could not be read; 2 wrong usage or configuration, or
+a server has the lock.";
 
 const RESEAL_HELP: &str = "\
 A body that was changed by hand is not what its sidecar seals, and is not
@@ -118,12 +118,13 @@ served. This seals it as it is, and drops what the sidecar says of the bytes
 that are no more (ETag, Last-Modified, digests). From then on it is a snapshot
 like any other: when it is stale or invalidated, it is fetched anew.
 
-Works beside a server, which takes the sidecar for another program's.
+Needs the lock, and refuses where a server has it: what the server stores at
+that moment would be undone. Stop the server, seal, and start it again.
 
 --json: resealed (line, file, bytes), failed (line, file, error).
 
 Exit codes: 0, also if nothing was changed; 1 something could not be sealed; 2
-wrong usage or configuration.";
+wrong usage or configuration, or a server has the lock.";
 
 const TOMBSTONE_HELP: &str = "\
 Puts a 410, or a 301 to --location, in the place of a page, whether there is one
