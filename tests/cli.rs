@@ -426,9 +426,10 @@ fn commands_work_beside_a_server_or_say_who_does_it() {
             "hint: a server finishes, sweeps and evicts by itself",
         ),
         (&["verify", "--fix"], "hint: stop the server, or have it fetch"),
+        (&["reseal"], "hint: stop the server, seal what was changed"),
     ] {
         let (code, stdout, stderr) = beside(&server, command);
-        assert_eq!((code, &*stdout), (Some(1), ""));
+        assert_eq!((code, &*stdout), (Some(2), ""));
         assert!(
             stderr.starts_with("error: another process writes the snapshot directory"),
             "{stderr}"

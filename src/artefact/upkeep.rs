@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::error::{Error, ErrorKind};
-use crate::head::{Ready, Rendering, Sidecar, StoredHead, VariantKey};
+use crate::head::{Ready, Rendering, RenderingOrigin, Sidecar, StoredHead, VariantKey};
 use crate::snapshot::{Found, Resealed};
 
 use super::listing::shown;
@@ -136,6 +136,7 @@ impl Artefact {
             rendering: Some(Rendering {
                 head: tombstone.head()?,
                 body: None,
+                origin: RenderingOrigin::Operator,
             }),
         };
         let store = self.attach()?;

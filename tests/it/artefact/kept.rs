@@ -175,11 +175,12 @@ async fn files_and_folders_of_somebody_s_own_are_left_whatever_their_case() {
     };
     let fixed = proxy.artefact(repair).await;
 
-    let copy = ("case".to_owned(), below(&proxy, Path::new(&copy)));
-    assert_eq!(
-        fixed,
-        [copy],
-        "what takes a snapshot's place on some file systems"
+    let copy = below(&proxy, Path::new(&copy));
+    let is_copy = |(_, path): &(String, String)| *path == copy;
+    assert!(fixed.iter().all(is_copy), "{fixed:?}");
+    assert!(
+        !fixed.is_empty(),
+        "it takes a snapshot's place on some file systems"
     );
     assert_eq!(proxy.files_with("mine"), before);
     assert!(dir.join("Docs").is_dir() && dir.join("docs").is_dir());
@@ -212,7 +213,6 @@ async fn a_sidecar_that_names_another_page_s_body_moves_and_removes_it_by_no_com
 #[tokio::test]
 async fn what_is_kept_aside_is_bounded_by_the_configured_limit() {
     let (backend, mut proxy) = site().await;
-    proxy.warm("/page").await;
     proxy.stop().await;
     let aside = proxy.dir().join(".phantom/displaced");
     fs::create_dir_all(&aside).expect("a folder");

@@ -200,6 +200,11 @@ async fn a_tombstone_answers_at_once_after_a_restart_and_without_a_backend() {
         (response.status == 410 && response.cache().hit).then_some(())
     })
     .await;
+    assert_eq!(
+        proxy.files_with("tombstone = true").len(),
+        3,
+        "what they are stands in the files"
+    );
     let kept = proxy.files_with("by hand");
     assert!(
         kept.iter().all(|path| path.contains(".phantom/displaced/")),
