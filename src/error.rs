@@ -16,6 +16,10 @@ pub enum ErrorKind {
     Foreign,
     /// An address cannot be listened on.
     Bind,
+    /// Another process writes the snapshot directory, and what was asked for takes its lock.
+    Locked,
+    /// What was asked for is not stored.
+    Absent,
 }
 
 /// Why a proxy, a control server or a listener could not be made.

@@ -252,6 +252,16 @@ pub(crate) struct Rendering {
     pub(crate) head: StoredHead,
     /// `None`: the response has no body, and there is no body file.
     pub(crate) body: Option<SealedBody>,
+    pub(crate) origin: RenderingOrigin,
+}
+
+/// Whose word a rendering is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum RenderingOrigin {
+    #[default]
+    Backend,
+    /// A tombstone: the operator's, whatever the backend says.
+    Operator,
 }
 
 /// Everything that a sidecar says.

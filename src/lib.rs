@@ -1,5 +1,7 @@
 //! A prerender server: a reverse proxy whose cache is a directory of files.
 
+#[doc(hidden)]
+pub mod artefact;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;

@@ -28,7 +28,7 @@ struct Running {
     address: String,
     control: String,
     backend: TcpListener,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Running {
@@ -54,7 +54,7 @@ impl Running {
             control: address("control"),
             log,
             backend,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -391,6 +391,86 @@ fn log_lines_are_what_we_write_whatever_clients_send() {
     log.read_to_string(&mut text).unwrap();
     process.wait().unwrap();
     assert_harmless(&text);
+}
+
+/// A command on the directory of a server that runs.
+fn beside(server: &Running, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+        .args(arguments)
+        .arg("--snapshots")
+        .arg(server.dir.path())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn commands_work_beside_a_server_or_say_who_does_it() {
+    let server = Running::start("1s");
+    let (mut client, mut backend) = server.request();
+    backend.write_all(PAGE).unwrap();
+    assert!(rest(&mut client).ends_with("page"));
+
+    let (code, stdout, stderr) = beside(&server, &["ls"]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(
+        stdout.contains("http://localhost/\n1 snapshot, 4 B\n"),
+        "{stdout}"
+    );
+    let (code, stdout, _) = beside(&server, &["verify"]);
+    assert_eq!((code, &*stdout), (Some(0), "1 snapshot, 4 B: all is well\n"));
+    for (command, hint) in [
+        (
+            &["gc"][..],
+            "hint: a server finishes, sweeps and evicts by itself",
+        ),
+        (&["verify", "--fix"], "hint: stop the server, or have it fetch"),
+        (&["reseal"], "hint: stop the server, seal what was changed"),
+    ] {
+        let (code, stdout, stderr) = beside(&server, command);
+        assert_eq!((code, &*stdout), (Some(2), ""));
+        assert!(
+            stderr.starts_with("error: another process writes the snapshot directory"),
+            "{stderr}"
+        );
+        assert!(stderr.contains(hint), "{stderr}");
+    }
+    let (code, stdout, stderr) = beside(&server, &["rm", "/"]);
+    assert_eq!((code, &*stdout), (Some(0), "removed 1 snapshot of 1 page, 4 B\n"));
+    assert_eq!(
+        stderr,
+        "note: another process writes the directory: it takes what went for invalidated\n"
+    );
+    let (_, stdout, stderr) = beside(&server, &["ls"]);
+    assert!(
+        stdout.is_empty() && stderr.starts_with("note: nothing is stored in"),
+        "{stdout}{stderr}"
+    );
+}
+
+#[test]
+fn a_closed_pipe_ends_the_printing_and_nothing_else() {
+    for arguments in [
+        &["ls"][..],
+        &["ls", "--json"],
+        &["verify"],
+        &["show", "/about"],
+        &["show", "--body", "/about"],
+    ] {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+            .args(arguments)
+            .args(["--config", "site.toml"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/artefact.in"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(process.stdout.take());
+        let output = process.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 #[test]

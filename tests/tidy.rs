@@ -48,6 +48,7 @@ const LEVELS: &[(&str, Level)] = &[
     // Makes the option sets of rules and hands out of the settings.
     ("config::check", Level::Helpers),
     ("proxy", Level::Flow),
+    ("artefact", Level::Doors),
     ("control", Level::Doors),
     // Takes any router; doors and programs run on it.
     ("server", Level::Helpers),

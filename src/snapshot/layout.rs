@@ -85,6 +85,12 @@ impl Stem {
         format!("{}.{extension}", self.file_stem(variant))
     }
 
+    /// Whether a file is a body of this rendering, and no other's: a sidecar may name anything.
+    pub(crate) fn is_body(&self, variant: Option<VariantId>, file: &str) -> bool {
+        let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+        self.body_name(variant, extension) == *file
+    }
+
     /// The body between the moment it is whole and the moment it is in place.
     pub(crate) fn pending(&self, variant: Option<VariantId>, seal: &Seal) -> PathBuf {
         Path::new(PRIVATE)

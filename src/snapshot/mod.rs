@@ -8,7 +8,7 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod body;
@@ -42,7 +42,9 @@ mod recover;
 mod remove;
 mod scan;
 pub(crate) mod sidecar;
+mod survey;
 mod sync;
+mod upkeep;
 mod usage;
 mod walk;
 mod write;
@@ -69,10 +71,13 @@ pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 use hot::Hot;
 use index::Index;
+pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
 use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
 pub(crate) use read::Lookup;
+pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
+pub(crate) use upkeep::{Emptied, Resealed};
 pub(crate) use usage::Bounds;
 pub(crate) use write::{Candidate, CommitError, Kept};
 

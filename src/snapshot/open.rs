@@ -68,10 +68,8 @@ impl Store {
         {
             return same_settings(store, &options);
         }
-        let store = Self::start(root.clone(), fs.below(&root), options).map_err(|fault| match fault {
-            Fault::Io(error) => failed("write in the snapshot directory")(error),
-            Fault::Refused(error) => error,
-        })?;
+        let store = Self::start(root.clone(), fs.below(&root), options)
+            .map_err(|fault| fault.into_error(failed("write in the snapshot directory")))?;
         store.coder.belongs_to(&store);
         open.push((root, Arc::downgrade(&store)));
         drop(open);
@@ -102,7 +100,7 @@ impl Store {
         id
     }
 
-    fn start(root: PathBuf, fs: Fs, options: StoreOptions) -> Result<Arc<Self>, Fault> {
+    pub(super) fn start(root: PathBuf, fs: Fs, options: StoreOptions) -> Result<Arc<Self>, Fault> {
         let private = root.join(PRIVATE);
         check_marker(&fs, &root, options.site.as_deref())?;
         for name in ["tmp", "pending"] {
@@ -272,9 +270,19 @@ impl Store {
     fn watch(self: &Arc<Self>) {}
 }
 
-enum Fault {
+/// Why a directory is not opened.
+pub(super) enum Fault {
     Io(io::Error),
     Refused(Error),
+}
+
+impl Fault {
+    pub(super) fn into_error(self, io: impl FnOnce(io::Error) -> Error) -> Error {
+        match self {
+            Self::Io(error) => io(error),
+            Self::Refused(error) => error,
+        }
+    }
 }
 
 impl From<io::Error> for Fault {
@@ -329,7 +337,7 @@ fn same_settings(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>
 }
 
 /// A directory of another format or another site's is refused before anything in it is touched.
-fn check_marker(fs: &Fs, root: &Path, site: Option<&str>) -> Result<(), Fault> {
+pub(super) fn check_marker(fs: &Fs, root: &Path, site: Option<&str>) -> Result<(), Fault> {
     let path = root.join(MARKER);
     let text = match fs.read_small(&path, 64 << 10) {
         Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),

@@ -1,6 +1,7 @@
 //! Carrying out invalidations: at once in memory, then on disk.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -219,7 +220,7 @@ impl Store {
 
     /// Deletes a body and its sidecar, the body first: a crash leaves a sidecar, which the invalidation
     /// that is read again finds, and no body that nobody knows to be ours.
-    fn delete_rendering(&self, stem: &Stem, id: Option<VariantId>, key: &Key) -> io::Result<()> {
+    pub(super) fn delete_rendering(&self, stem: &Stem, id: Option<VariantId>, key: &Key) -> io::Result<()> {
         if let Some((sidecar, file)) = self.read_sidecar(stem, id, key)? {
             self.delete_body(stem, id, &sidecar, &file)?;
         }
@@ -235,10 +236,9 @@ impl Store {
         sidecar: &Sidecar,
         file: &FileId,
     ) -> io::Result<()> {
-        let Some(body) = body_of(sidecar) else {
+        let Some(path) = self.own_body((stem, id), sidecar) else {
             return Ok(());
         };
-        let path = self.root.join(stem.folder()).join(body);
         // A body of ours was written before its sidecar was put in place; one that is younger is worth
         // reading, for it may be a hand edit, which no invalidation destroys.
         match self.fs.stat(&path) {
@@ -252,8 +252,19 @@ impl Store {
         self.remove_or_displace((stem, id), &path)
     }
 
+    /// The body's file, if the sidecar does not name another's.
+    pub(super) fn own_body(
+        &self,
+        (stem, id): (&Stem, Option<VariantId>),
+        sidecar: &Sidecar,
+    ) -> Option<PathBuf> {
+        let body = sidecar.rendering.as_ref()?.body.as_ref()?;
+        let is_own = stem.is_body(id, &body.file);
+        is_own.then(|| self.root.join(stem.folder()).join(&*body.file))
+    }
+
     /// Removes folders that a deletion left empty. One that is not empty is simply kept.
-    fn prune_folders(&self, stem: &Stem) {
+    pub(super) fn prune_folders(&self, stem: &Stem) {
         let mut folder = stem.folder();
         while !folder.as_os_str().is_empty() {
             if self.fs.remove_empty_dir(&self.root.join(folder)).is_err() {
@@ -341,8 +352,4 @@ impl Store {
 fn newest(entries: &[Arc<KeyEntry>]) -> Option<SystemTime> {
     let variants = entries.iter().flat_map(|entry| entry.variants());
     variants.map(|variant| variant.sidecar.changed_at()).max()
-}
-
-fn body_of(sidecar: &Sidecar) -> Option<&str> {
-    Some(&sidecar.rendering.as_ref()?.body.as_ref()?.file)
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use crate::head::{Ready, Rendering, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
+use crate::head::{Ready, Rendering, RenderingOrigin, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
 use crate::headers::is_hop_by_hop;
 
 /// Version of the format.
@@ -43,6 +43,7 @@ struct Shape<S> {
     url: S,
     site: Option<S>,
     status: Option<u16>,
+    tombstone: Option<bool>,
     #[serde(default = "Vec::new")]
     headers: Vec<Vec<S>>,
     #[serde(default = "Vec::new")]
@@ -76,6 +77,9 @@ pub(crate) fn to_text(sidecar: &Sidecar) -> String {
     }
     if let Some(rendering) = &sidecar.rendering {
         line("status", &rendering.head.status.as_u16().to_string());
+        if rendering.origin == RenderingOrigin::Operator {
+            line("tombstone", "true");
+        }
         line(
             "headers",
             &rows(sorted_fields(&rendering.head.headers).into_iter()),
@@ -219,6 +223,10 @@ fn rendering<S: AsRef<str>>(shape: &Shape<S>) -> Result<Option<Rendering>, Sidec
             ready: Ready::default(),
         },
         body,
+        origin: match shape.tombstone {
+            Some(true) => RenderingOrigin::Operator,
+            Some(false) | None => RenderingOrigin::Backend,
+        },
     }))
 }
 
@@ -289,6 +297,7 @@ mod tests {
                     length: 3,
                     seal: Seal::of(b"abc"),
                 }),
+                origin: RenderingOrigin::Backend,
             }),
         }
     }
@@ -297,6 +306,12 @@ mod tests {
     fn what_is_written_is_read_back() {
         let mut sidecar = example();
         assert_eq!(from_bytes(to_text(&sidecar).as_bytes()).unwrap(), sidecar);
+        sidecar.rendering.as_mut().unwrap().origin = RenderingOrigin::Operator;
+        let text = to_text(&sidecar);
+        assert_eq!(from_bytes(text.as_bytes()).unwrap(), sidecar);
+        // By the reader of any TOML, too, which passes over what it does not know.
+        let other = text.replace("tombstone = true", "unknown = [1]\ntombstone  = true");
+        assert_eq!(from_bytes(other.as_bytes()).unwrap(), sidecar);
         sidecar.rendering = None;
         assert_eq!(from_bytes(to_text(&sidecar).as_bytes()).unwrap(), sidecar);
     }

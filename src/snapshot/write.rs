@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::coding::Codings;
 use crate::fsops::{FileId, is_absence};
-use crate::head::{Generated, Rendering, SealedBody, Sidecar, StoredHead, VariantId, VariantKey};
+use crate::head::{
+    Generated, Rendering, RenderingOrigin, SealedBody, Sidecar, StoredHead, VariantId, VariantKey,
+};
 use crate::key::Key;
 use crate::pattern::Subject;
 
@@ -157,6 +159,7 @@ impl Store {
             rendering: Some(Rendering {
                 body: sealed_body(&stem, id, &candidate.head.headers, &kept),
                 head: candidate.head,
+                origin: RenderingOrigin::Backend,
             }),
         };
         // No invalidation takes a number between the last look at the ledger and the sidecar's appearance

@@ -2,6 +2,7 @@
 //! and a raw client. A file per behaviour, a test per sentence.
 
 mod answers;
+mod artefact;
 mod authorization;
 mod background;
 mod bodies;

@@ -1,10 +1,16 @@
 //! The command line, made from the table of settings.
 
+mod inspect;
+
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use anstyle::Style;
 use clap::builder::Styles;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use phantom_frame::config::{Key, Sources, keys};
+
+pub(crate) use inspect::{Inspect, Order, Site};
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
 
@@ -22,6 +28,7 @@ line cannot be used; 130 and 143 stopped at once by a second signal.";
 pub(crate) enum Invocation {
     Serve(Serve),
     Demo(Demo),
+    Inspect(Site, Inspect),
 }
 
 /// `serve`
@@ -41,13 +48,14 @@ pub(crate) struct Demo {
 
 /// Reads the command line; ends the process for `--help`, `--version` and what is not understood.
 pub(crate) fn parse() -> Invocation {
-    let matches = command().get_matches();
+    let matches = grouped(command()).get_matches();
     match matches.subcommand() {
         Some(("demo", demo)) => Invocation::Demo(Demo {
             dir: demo.get_one("dir").cloned(),
             port: demo.get_one("port").copied().unwrap_or(0),
         }),
-        Some((_, serve)) => Invocation::Serve(serve_of(serve)),
+        Some(("serve", serve)) => Invocation::Serve(serve_of(serve)),
+        Some((name, matches)) => Invocation::Inspect(inspect::site_of(matches), inspect::of(name, matches)),
         None => Invocation::Serve(serve_of(&matches)),
     }
 }
@@ -99,6 +107,39 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve))
         .subcommand(demo)
+        .subcommands(inspect::commands())
+}
+
+/// The commands by what they are for; clap has no headings for them.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Everyday", &["serve", "demo"]),
+    (
+        "Inspect",
+        &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],
+    ),
+];
+
+/// For whoever reads help: the commands in their groups, in the place of clap's one list.
+fn grouped(command: Command) -> Command {
+    const HEADING: Style = Style::new().bold().underline();
+    const NAME: Style = Style::new().bold();
+    let mut list = String::new();
+    for (group, names) in GROUPS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(list, "{HEADING}{group}:{HEADING:#}");
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(list, "  {NAME}{name:<9}{NAME:#}  {about}");
+        }
+        list.push('\n');
+    }
+    command
+        .mut_subcommands(|command| command.hide(true))
+        .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
+        .help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{{all-args}}{{after-help}}"
+        ))
 }
 
 fn with_settings(command: Command) -> Command {
@@ -116,6 +157,31 @@ fn with_settings(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the settings in force and where each comes from, and end"),
         );
+    with_flags(command)
+}
+
+/// A command that works on a site's snapshots: the configuration is a flag, as arguments are pages.
+fn with_site(command: Command) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .short('c')
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration file (TOML); without one, the defaults");
+    let json = Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help("Print one JSON document instead of text");
+    // What can be set is for `--help`; `-h` is about the command.
+    with_flags(command.arg(config).arg(json)).mut_args(|arg| {
+        match keys().iter().any(|key| key.name() == arg.get_id()) {
+            true => arg.hide_short_help(true),
+            false => arg,
+        }
+    })
+}
+
+fn with_flags(command: Command) -> Command {
     flags().fold(command, |command, (key, flag)| command.arg(setting(key, flag)))
 }
 
@@ -163,5 +229,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+        grouped(command()).debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let mut grouped: Vec<_> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
+        grouped.sort_unstable();
+        let command = command();
+        let mut names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+        names.sort_unstable();
+        assert_eq!(grouped, names);
     }
 }

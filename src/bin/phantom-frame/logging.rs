@@ -11,8 +11,20 @@ use tracing_subscriber::fmt::format;
 
 /// Begins to log as `log` and `log_format` say.
 pub(crate) fn start(loaded: &Loaded) -> anyhow::Result<()> {
+    start_with(loaded, &loaded.settings().log)
+}
+
+/// The same, of a command that says itself what it does: warnings alone, unless `log` was set.
+pub(crate) fn start_quiet(loaded: &Loaded) -> anyhow::Result<()> {
+    match loaded.origin("log").as_str() {
+        "default" => start_with(loaded, "warn,phantom_frame::snapshot::open=error"),
+        _ => start(loaded),
+    }
+}
+
+fn start_with(loaded: &Loaded, filter: &str) -> anyhow::Result<()> {
     let settings = loaded.settings();
-    let filter = EnvFilter::try_new(&settings.log)
+    let filter = EnvFilter::try_new(filter)
         .map_err(|error| loaded.refuse("log", format!("`{}` cannot be used: {error}", settings.log)))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let begun = match settings.log_format {
@@ -50,7 +62,7 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
 
 /// What a terminal could take for more than a character: control characters, and marks that turn the
 /// direction of text or are not seen.
-fn is_deceptive(char: char) -> bool {
+pub(crate) fn is_deceptive(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -5,6 +5,7 @@ mod cmd;
 mod logging;
 mod open_files;
 mod output;
+mod print;
 mod shutdown;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
+        Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
     };
     result.unwrap_or_else(|error| output::report(&error))
 }

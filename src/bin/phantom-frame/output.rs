@@ -13,7 +13,8 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 const STRONG: Style = Style::new().bold();
 
-/// The command line or the configuration cannot be used.
+/// It cannot be carried out as it was asked: a command line or a configuration that cannot be used, a directory that
+/// another process writes.
 const UNUSABLE: u8 = 2;
 
 /// An address that is not to be had, and the setting that would help.
@@ -44,7 +45,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                     .or(listening.map(|error| &*error.hint)),
             );
             match public.map(Error::kind) {
-                Some(ErrorKind::Config | ErrorKind::Directory | ErrorKind::Foreign) => UNUSABLE,
+                Some(ErrorKind::Config | ErrorKind::Directory | ErrorKind::Foreign | ErrorKind::Locked) => {
+                    UNUSABLE
+                }
                 _ => 1,
             }
         }
@@ -56,6 +59,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn warn(text: &str) {
     let style = AnsiColor::Yellow.on_default().bold();
     anstream::eprintln!("{style}warning{style:#}: {text}");
+}
+
+/// Says what is worth knowing.
+pub(crate) fn note(text: &str) {
+    anstream::eprintln!("{HINT}note{HINT:#}: {text}");
 }
 
 /// What is served, from where, to where.

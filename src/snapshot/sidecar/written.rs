@@ -25,6 +25,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
         site: text.optional("site", Text::string)?,
         vary: text.optional("vary", Text::rows)?.unwrap_or_default(),
         status: text.optional("status", Text::number)?,
+        tombstone: None,
         headers: Vec::new(),
         expires_after: None,
         body: None,
@@ -32,6 +33,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
         seal: None,
     };
     if shape.status.is_some() {
+        shape.tombstone = text.optional("tombstone", |text| text.skip("true").map(|()| true))?;
         shape.headers = text.field("headers", Text::rows)?;
         shape.expires_after = text.optional("expires_after", Text::number)?;
         shape.body = text.optional("body", Text::string)?;
@@ -158,6 +160,7 @@ mod tests {
             url: shape.url.into_owned(),
             site: shape.site.map(Cow::into_owned),
             status: shape.status,
+            tombstone: shape.tombstone,
             headers: rows(shape.headers),
             vary: rows(shape.vary),
             expires_after: shape.expires_after,
@@ -190,11 +193,14 @@ mod tests {
                 "status",
                 any::<u16>().prop_map(|status| status.to_string()).boxed(),
             ),
+            maybe(line("tombstone", Just("true".to_owned()).boxed()).boxed()),
             line("headers", rows().boxed()),
             maybe(line("expires_after", number().boxed()).boxed()),
             maybe(body.boxed()),
         )
-            .prop_map(|(status, headers, expires, body)| format!("{status}{headers}{expires}{body}"));
+            .prop_map(|(status, tombstone, headers, expires, body)| {
+                format!("{status}{tombstone}{headers}{expires}{body}")
+            });
         let (key, method, url) = (string(), string(), string());
         (
             (key, method, url).prop_map(|(key, method, url)| {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use phantom_frame::artefact::Artefact;
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{
     Clock, CreateProxyConfig, Error, FaultPlan, Proxy as Engine, Reason, RefreshTrigger, RequestInfo,
@@ -410,6 +411,16 @@ impl Proxy {
 
     pub(crate) fn clock(&self) -> &TestClock {
         &self.setup.clock
+    }
+
+    /// What a command makes of the directory, beside the proxy or after it, by the proxy's own settings.
+    pub(crate) async fn artefact<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(Artefact) -> T + Send + 'static,
+    ) -> T {
+        let artefact = Artefact::open(&self.setup.config()).expect("the directory");
+        let done = tokio::task::spawn_blocking(move || command(artefact)).await;
+        done.expect("the command")
     }
 
     /// How many renderings are stored, as the proxy counts them.

@@ -1,8 +1,15 @@
 //! One file per command.
 
 pub(crate) mod demo;
+pub(crate) mod inspect;
+mod ls;
+mod rm;
 mod run;
 pub(crate) mod serve;
+mod show;
+mod tree;
+mod upkeep;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,254 @@
+//! The commands that work on the directory alone.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use phantom_frame::artefact::Tombstone;
+use phantom_frame::config::Sources;
+
+use super::{sources_of, with_site};
+
+/// Whose directory, and for whom it is printed.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) sources: Sources,
+    pub(crate) json: bool,
+}
+
+/// What is to be done with it.
+#[derive(Debug)]
+pub(crate) enum Inspect {
+    Ls { pattern: Option<String>, order: Order },
+    Show { url: String, body: bool },
+    Verify { fix: bool },
+    Rm { pattern: String, dry_run: bool },
+    Gc,
+    Reseal { pattern: Option<String> },
+    Tombstone { url: String, tombstone: Tombstone },
+}
+
+/// How `ls` prints.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) by: String,
+    pub(crate) reverse: bool,
+    pub(crate) tree: bool,
+}
+
+const LS_HELP: &str = "\
+A row for each rendering. PAGE is what `show` takes; in brackets stand the
+fields that select a variant. AGE is `-` where another program (git, cp, a
+container layer) set the file's time.
+
+Freshness: fresh (and for how long, if not until it is invalidated); stale;
+stale-while-revalidate (stale, answers, and is renewed behind the answer);
+no-cache (asked about each time); unmarked (has a lifetime, and nobody knows
+whether it is over); invalidated (kept, to be asked about). What is stale,
+no-cache, unmarked or invalidated is not used before the backend was asked.
+
+--json: directory, snapshots (line, page, parts, variant, status, bytes, state,
+age, left, lifetime, given_by, serves_when_down, generated, rule, file, torn),
+unread.
+
+Needs no lock: a server may be at work. Exit codes: 0; 1 a folder could not be
+read; 2 wrong usage or configuration.";
+
+const SHOW_HELP: &str = "\
+URL is a path, a full URL or a key (\"GET:/path?query\"). All variants are shown.
+With --body the body's bytes are printed and nothing else; of several
+renderings, those of the one without a variant.
+
+--json: pages, each with what `ls --json` says of it and key, url, site,
+varies_by, headers, sidecar, seal, body (none, sealed, changed, missing,
+unreadable), forms.
+
+Exit codes: 0; 1 nothing is stored there; 2 wrong usage or configuration.";
+
+const VERIFY_HELP: &str = "\
+Reads every file, compares every seal, and says what is wrong:
+  seal        a body is not what its sidecar seals: changed by hand, or damaged
+  no-body     a sidecar without its body
+  no-sidecar  a body that no sidecar names
+  no-base     a variant whose key has no sidecar of its own
+  unreadable  a sidecar or a folder that cannot be read, or is none
+  foreign     a sidecar that is another key's or another site's
+  pending     a commit that is not finished, or that never was
+  case        two names that differ in case only
+  outside     a name that is not of the layout, or no regular file
+
+--fix finishes commits and moves the rest to a folder of its own in
+.phantom/displaced, under the path that it had, so that nothing is lost that a
+person may have made. What is not of the layout is left where it is. Hand edits
+that are to stay: `phantom-frame reseal` first. --fix needs the lock; while a
+server has it, stop the server, or have pages fetched anew by
+POST /refresh-cache on its control port.
+
+--json: directory, findings (kind, path, detail, fixed), snapshots, bytes, left.
+
+Exit codes: 0 all is well, or put right; 1 something was found, or is left;
+2 wrong usage or configuration, or (with --fix) a server has the lock.";
+
+const RM_HELP: &str = "\
+PATTERN is that of invalidations: a path with every query (\"/blog/*\", where `*`
+is any run of characters), a key (\"GET:/blog?page=2\"), or \"*\". Variants go with
+their pages; bodies that were changed by hand are moved to .phantom/displaced.
+
+Works beside a server: files are the truth, and it takes a page that went for
+an invalidation of it. What it is fetching at that moment it may still store;
+POST /refresh-cache on its control port leaves no such gap.
+
+--json: snapshots, pages, bytes, failed, rows (with --dry-run; as `ls --json`).
+
+Exit codes: 0, also if nothing matched; 1 something would not go; 2 wrong usage
+or configuration.";
+
+const GC_HELP: &str = "\
+Finishes commits that a crash cut in two, removes temporary files and compressed
+forms that are nobody's, carries out what was invalidated, and evicts what is
+over disk_limit and max_snapshots. A server does all this by itself; so this
+needs the lock, and refuses where one has it.
+
+--json: snapshots, pending, temporaries, forms, evicted, partial.
+
+Exit codes: 0; 1 something could not be read; 2 wrong usage or configuration, or
+a server has the lock.";
+
+const RESEAL_HELP: &str = "\
+A body that was changed by hand is not what its sidecar seals, and is not
+served. This seals it as it is, and drops what the sidecar says of the bytes
+that are no more (ETag, Last-Modified, digests). From then on it is a snapshot
+like any other: when it is stale or invalidated, it is fetched anew.
+
+Needs the lock, and refuses where a server has it: what the server stores at
+that moment would be undone. Stop the server, seal, and start it again.
+
+--json: resealed (line, file, bytes), failed (line, file, error).
+
+Exit codes: 0, also if nothing was changed; 1 something could not be sealed; 2
+wrong usage or configuration, or a server has the lock.";
+
+const TOMBSTONE_HELP: &str = "\
+Puts a 410, or a 301 to --location, in the place of a page, whether there is one
+or not: a file that can be committed, so that what was removed stays removed,
+with and without a backend. It is fresh for default_ttl, which is for ever if
+nothing else is set. Variants of the page go. `rm` takes a tombstone away.
+
+Works beside a server, which takes the sidecar for another program's.
+
+--json: file.
+
+Exit codes: 0; 1 it could not be written; 2 wrong usage or configuration.";
+
+/// See the module.
+pub(super) fn commands() -> [Command; 7] {
+    let pattern = || {
+        Arg::new("pattern")
+            .value_name("PATTERN")
+            .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\" [default: all]")
+    };
+    let url = || {
+        Arg::new("url")
+            .value_name("URL")
+            .required(true)
+            .help("A path, a full URL or a key: \"/blog\", \"GET:/blog?page=2\"")
+    };
+    let switch = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let command = |name: &'static str, about: &'static str, help: &'static str| {
+        with_site(Command::new(name).about(about).after_help(help))
+    };
+    [
+        command("ls", "List what is stored", LS_HELP)
+            .arg(pattern())
+            .arg(
+                Arg::new("sort")
+                    .long("sort")
+                    .value_name("BY")
+                    .value_parser(PossibleValuesParser::new([
+                        "path", "size", "age", "status", "state",
+                    ]))
+                    .default_value("path")
+                    .help("In which order: the largest, oldest, worst first"),
+            )
+            .arg(switch("reverse", "The other way round").short('r'))
+            .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
+        command("show", "Show one page: head, seal and files", SHOW_HELP)
+            .arg(url())
+            .arg(switch("body", "Print the body and nothing else").conflicts_with("json")),
+        command("verify", "Check every file and every seal", VERIFY_HELP)
+            .arg(switch("fix", "Put right what can be, losing nothing")),
+        command("rm", "Remove what matches a pattern", RM_HELP)
+            .arg(
+                pattern()
+                    .required(true)
+                    .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
+            )
+            .arg(switch("dry-run", "List what would go, and remove nothing").short('n')),
+        command("gc", "Finish, sweep and evict", GC_HELP),
+        command("reseal", "Accept bodies that were changed by hand", RESEAL_HELP).arg(pattern()),
+        command("tombstone", "Have a page stay gone, or moved", TOMBSTONE_HELP)
+            .arg(url())
+            .arg(
+                Arg::new("status")
+                    .long("status")
+                    .value_name("CODE")
+                    .value_parser(PossibleValuesParser::new(["410", "301"]))
+                    .default_value("410")
+                    .help("What is answered"),
+            )
+            .arg(
+                Arg::new("location")
+                    .long("location")
+                    .value_name("URL")
+                    .required_if_eq("status", "301")
+                    .help("Where a 301 leads"),
+            ),
+    ]
+}
+
+/// What every one of them is told.
+pub(super) fn site_of(matches: &ArgMatches) -> Site {
+    Site {
+        sources: sources_of(matches),
+        json: matches.get_flag("json"),
+    }
+}
+
+/// What was asked for.
+pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    // clap has seen to it that what is required is there.
+    let needed = |name: &str| text(name).unwrap_or_default();
+    match name {
+        "ls" => Inspect::Ls {
+            pattern: text("pattern"),
+            order: Order {
+                by: needed("sort"),
+                reverse: matches.get_flag("reverse"),
+                tree: matches.get_flag("tree"),
+            },
+        },
+        "show" => Inspect::Show {
+            url: needed("url"),
+            body: matches.get_flag("body"),
+        },
+        "verify" => Inspect::Verify {
+            fix: matches.get_flag("fix"),
+        },
+        "rm" => Inspect::Rm {
+            pattern: needed("pattern"),
+            dry_run: matches.get_flag("dry-run"),
+        },
+        "gc" => Inspect::Gc,
+        "reseal" => Inspect::Reseal {
+            pattern: text("pattern"),
+        },
+        _ => Inspect::Tombstone {
+            url: needed("url"),
+            tombstone: match (text("status").as_deref(), text("location")) {
+                (Some("301"), Some(location)) => Tombstone::Moved(location),
+                _ => Tombstone::Gone,
+            },
+        },
+    }
+}

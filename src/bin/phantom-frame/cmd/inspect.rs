@@ -1,0 +1,29 @@
+//! The commands that work on the directory alone: opened, and handed over.
+
+use std::process::ExitCode;
+
+use phantom_frame::artefact::Artefact;
+
+use super::{ls, rm, show, upkeep, verify};
+use crate::args::{Inspect, Site};
+use crate::{logging, output};
+
+pub(crate) fn run(site: Site, asked: &Inspect) -> anyhow::Result<ExitCode> {
+    let loaded = site.sources.load()?;
+    for warning in loaded.warnings() {
+        output::warn(warning);
+    }
+    logging::start_quiet(&loaded)?;
+    let config = loaded.settings().proxy_config();
+    let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
+    let is_json = site.json;
+    match asked {
+        Inspect::Ls { pattern, order } => ls::run(&artefact, pattern.as_deref(), order, is_json),
+        Inspect::Show { url, body } => show::run(&artefact, url, *body, is_json),
+        Inspect::Verify { fix } => verify::run(&artefact, *fix, is_json),
+        Inspect::Rm { pattern, dry_run } => rm::run(&artefact, pattern, *dry_run, is_json),
+        Inspect::Gc => upkeep::gc(&artefact, is_json),
+        Inspect::Reseal { pattern } => upkeep::reseal(&artefact, pattern.as_deref(), is_json),
+        Inspect::Tombstone { url, tombstone } => upkeep::tombstone(&artefact, url, tombstone, is_json),
+    }
+}
