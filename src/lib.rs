@@ -24,6 +24,7 @@ mod language;
 mod outcome;
 mod pattern;
 mod policy;
+pub mod prerender;
 mod proxy;
 mod serve;
 pub mod server;

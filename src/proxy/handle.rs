@@ -10,17 +10,21 @@ use axum::body::Body;
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 
-use crate::config::{CreateProxyConfig, check};
+use crate::config::CreateProxyConfig;
+use crate::config::check::{self, SiteRules};
 use crate::error::Error;
 use crate::flight::FlightTable;
 use crate::invalidate::{RefreshTrigger, Target};
 use crate::outcome::Reason;
+use crate::pattern::KeyPattern;
 use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
+use crate::proxy::order::{Address, Ordered, Scope};
 use crate::proxy::refresh::Renewals;
 use crate::proxy::respond::refusal;
 use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
+use crate::proxy::visit::may_write;
 use crate::proxy::{Engine, Via, Waits};
 use crate::snapshot::{Store, StoreOptions};
 use crate::throttle::Throttle;
@@ -172,6 +176,32 @@ impl Proxy {
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
         Arc::clone(&self.engine).handle(request)
+    }
+
+    /// Has a page rendered, unless it need not be; with so many bytes of its body at most.
+    pub(crate) async fn order(&self, address: &Address, wanted: (Scope, usize)) -> Ordered {
+        Arc::clone(&self.engine).order(address, wanted).await
+    }
+
+    /// Under which address the site is seen, and what tells its backend from another.
+    pub(crate) fn site(&self) -> (&SiteRules, String) {
+        (&self.engine.rules.general().site, self.engine.upstream.identity())
+    }
+
+    /// `METHOD:/path?query` of what is stored and matches, as far as the directory has been read through.
+    pub(crate) fn stored_lines(&self, pattern: &KeyPattern) -> Vec<String> {
+        self.engine
+            .store
+            .as_ref()
+            .map_or_else(Vec::new, |store| store.own_lines(pattern))
+    }
+
+    /// Whether this process writes the directory. May wait for the disk.
+    pub(crate) async fn may_write(&self) -> bool {
+        match &self.engine.store {
+            Some(store) => may_write(store).await,
+            None => false,
+        }
     }
 
     /// What invalidates this proxy's snapshots.

@@ -178,6 +178,18 @@ impl Store {
         lines
     }
 
+    /// `METHOD:/path?query` of what is stored and matches, sorted.
+    pub(crate) fn own_lines(&self, pattern: &KeyPattern) -> Vec<String> {
+        let keys = self.index.all();
+        let subjects = keys.iter().map(|entry| entry.subject());
+        let matching = subjects.filter(|subject| pattern.is_match(*subject));
+        let mut lines: Vec<String> = matching
+            .map(|subject| subject.own.unwrap_or(subject.line).to_owned())
+            .collect();
+        lines.sort_unstable();
+        lines
+    }
+
     /// When somebody was last answered from the key, in seconds since 1970, if that is known.
     pub(crate) fn used_at(&self, key: &Key) -> Option<u64> {
         let entry = self.index.get(key)?;

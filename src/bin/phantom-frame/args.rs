@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::Styles;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use phantom_frame::config::{Key, Sources, keys};
+use phantom_frame::prerender::{PrerenderOptions, Scope};
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
 
@@ -17,11 +18,26 @@ comes from control_auth_file, from the file, or from PHANTOM_FRAME_CONTROL_AUTH.
 Exit codes: 0 stopped as asked; 1 failed; 2 the configuration or the command
 line cannot be used; 130 and 143 stopped at once by a second signal.";
 
+const AFTER_PRERENDER: &str = "\
+What is stored is decided by the rules that hold for visitors, and rendered for
+nobody. The backend is asked less where it answers slowly, and not at all for as
+long as it says with 429 or 503. Links marked `nofollow` and other sites are left
+alone; robots.txt is not read. A run that was broken off goes on with --missing.
+
+--json prints {\"summary\": {…}, \"pages\": [{\"url\", \"became\", \"status\", \"reason\",
+\"problem\", \"found_on\", \"ms\"}]}; `became` is new, changed, same, kept, not-stored,
+missing or failed.
+
+Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
+that was named is missing; 2 the configuration or the command line cannot be
+used, or another process writes the directory; 130 interrupted.";
+
 /// What was asked for.
 #[derive(Debug)]
 pub(crate) enum Invocation {
     Serve(Serve),
     Demo(Demo),
+    Prerender(Box<Prerender>),
 }
 
 /// `serve`
@@ -39,6 +55,16 @@ pub(crate) struct Demo {
     pub(crate) port: u16,
 }
 
+/// `prerender`
+#[derive(Debug)]
+pub(crate) struct Prerender {
+    pub(crate) sources: Sources,
+    pub(crate) json: bool,
+    pub(crate) from: Vec<PathBuf>,
+    /// Without what `from` says.
+    pub(crate) options: PrerenderOptions,
+}
+
 /// Reads the command line; ends the process for `--help`, `--version` and what is not understood.
 pub(crate) fn parse() -> Invocation {
     let matches = command().get_matches();
@@ -47,6 +73,7 @@ pub(crate) fn parse() -> Invocation {
             dir: demo.get_one("dir").cloned(),
             port: demo.get_one("port").copied().unwrap_or(0),
         }),
+        Some(("prerender", asked)) => Invocation::Prerender(Box::new(prerender_of(asked))),
         Some((_, serve)) => Invocation::Serve(serve_of(serve)),
         None => Invocation::Serve(serve_of(&matches)),
     }
@@ -65,6 +92,31 @@ fn serve_of(matches: &ArgMatches) -> Serve {
         config: matches.get_one("config").cloned(),
         sources: sources_of(matches),
         print_config: matches.get_flag("print-config"),
+    }
+}
+
+fn prerender_of(matches: &ArgMatches) -> Prerender {
+    let texts = |name| matches.get_many::<String>(name).into_iter().flatten().cloned();
+    let mut options = PrerenderOptions::default();
+    options.pages = texts("url").collect();
+    options.sitemaps = texts("sitemap").collect();
+    options.crawl = matches.get_flag("crawl");
+    options.scope = match (matches.get_flag("missing"), matches.get_flag("all")) {
+        (true, _) => Scope::Missing,
+        (_, true) => Scope::All,
+        _ => Scope::Stale,
+    };
+    let number = |name, default| matches.get_one::<usize>(name).copied().unwrap_or(default);
+    options.concurrency = number("concurrency", options.concurrency);
+    options.max_pages = number("max-pages", options.max_pages);
+    options.max_depth = number("max-depth", options.max_depth);
+    options.max_rps = matches.get_one("max-rps").copied().unwrap_or(options.max_rps);
+    let from = matches.get_many::<PathBuf>("from");
+    Prerender {
+        sources: sources_of(matches),
+        json: matches.get_flag("json"),
+        from: from.into_iter().flatten().cloned().collect(),
+        options,
     }
 }
 
@@ -99,6 +151,61 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve))
         .subcommand(demo)
+        .subcommand(prerender())
+}
+
+fn prerender() -> Command {
+    let listed = |name: &'static str, value: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name(value)
+            .action(ArgAction::Append)
+    };
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let number = |name: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .value_parser(value_parser!(usize))
+    };
+    let command = Command::new("prerender")
+        .about("Fetch and store pages before anybody asks for them")
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .action(ArgAction::Append)
+                .help("A path, a URL or a key (GET:/path?query); with a `*`, a pattern of what is stored"),
+        )
+        .arg(
+            listed("from", "FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Pages from a file, one a line; `-` is standard input (repeatable)"),
+        )
+        .arg(listed("sitemap", "URL").help(
+            "Pages from a sitemap, an index of sitemaps or a list of URLs, gzipped or not (repeatable)",
+        ))
+        .arg(
+            switch("crawl")
+                .help("Follow links and assets within the site; begins at `/` if nothing else is named"),
+        )
+        .arg(
+            switch("missing")
+                .help("Only pages of which nothing is stored; also goes on where a run was broken off"),
+        )
+        .arg(switch("stale").help("Those, and what is stored and not fresh [default]"))
+        .arg(switch("all").help("All of them; what has a validator is asked about with it"))
+        .group(ArgGroup::new("scope").args(["missing", "stale", "all"]))
+        .arg(number("concurrency").help("Pages under way at once [default: 4]"))
+        .arg(
+            Arg::new("max-rps")
+                .long("max-rps")
+                .value_name("N")
+                .value_parser(value_parser!(f64))
+                .help("Requests a second at most [default: no limit]"),
+        )
+        .arg(number("max-pages").help("Pages at most [default: 10000]"))
+        .arg(number("max-depth").help("Links between a page and what was asked for, at most [default: 16]"));
+    with_site(command).after_help(AFTER_PRERENDER)
 }
 
 fn with_settings(command: Command) -> Command {
@@ -120,7 +227,6 @@ fn with_settings(command: Command) -> Command {
 }
 
 /// A command that works on a site's snapshots: the configuration is a flag, as arguments are pages.
-#[expect(dead_code, reason = "the commands that inspect and fill come next")]
 fn with_site(command: Command) -> Command {
     let config = Arg::new("config")
         .long("config")

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
+        Invocation::Prerender(prerender) => cmd::prerender::run(*prerender),
     };
     result.unwrap_or_else(|error| output::report(&error))
 }

@@ -1,11 +1,13 @@
 //! What is said on stderr: errors with their causes and a hint, and what is served.
 
 use std::error::Error as StdError;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
 use phantom_frame::config::ConfigError;
 use phantom_frame::{Error, ErrorKind};
 
@@ -24,6 +26,23 @@ pub(crate) struct CannotListen {
     pub(crate) hint: String,
 }
 
+/// What was asked for cannot be done, and what would help.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Unusable {
+    pub(crate) what: String,
+    pub(crate) hint: String,
+}
+
+/// Prints what was asked for. Who has closed the pipe has read enough.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
+    }
+}
+
 /// Says what went wrong; the exit code tells a configuration from a failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let code = match error.downcast_ref::<ConfigError>() {
@@ -38,13 +57,16 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             causes(error.source());
             let public = error.downcast_ref::<Error>();
             let listening = error.downcast_ref::<CannotListen>();
+            let unusable = error.downcast_ref::<Unusable>();
             hint(
                 public
                     .and_then(Error::hint)
-                    .or(listening.map(|error| &*error.hint)),
+                    .or(listening.map(|error| &*error.hint))
+                    .or(unusable.map(|error| &*error.hint)),
             );
             match public.map(Error::kind) {
                 Some(ErrorKind::Config | ErrorKind::Directory | ErrorKind::Foreign) => UNUSABLE,
+                _ if unusable.is_some() => UNUSABLE,
                 _ => 1,
             }
         }

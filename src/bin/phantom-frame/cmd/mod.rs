@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod demo;
+pub(crate) mod prerender;
 mod run;
 pub(crate) mod serve;
 
@@ -13,6 +14,8 @@ use tokio::runtime::Builder;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     AsAsked,
+    /// To the end, but not all is well.
+    WithFailures,
     /// By a second signal, with its exit code.
     Forced(u8),
 }
@@ -27,6 +30,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<Ended>>) -> anyhow::Res
     runtime.shutdown_background();
     Ok(match ended? {
         Ended::AsAsked => ExitCode::SUCCESS,
+        Ended::WithFailures => ExitCode::FAILURE,
         Ended::Forced(code) => ExitCode::from(code),
     })
 }
