@@ -225,6 +225,7 @@ impl Loaded {
         }
         self.settings.rules = file.rules.iter().map(|section| section.rule.clone()).collect();
         self.settings.watch = std::mem::take(&mut file.watch);
+        self.settings.prerender = file.prerender.take();
         self.settings.base_dir = path.parent().map(Into::into).unwrap_or_default();
         self.file = Some(file);
         Ok(())
@@ -774,7 +775,8 @@ control_auth = "your-secret-token-here"
              default_ttl = \"1h30m\"\nmax_body = \"10 MB\"\nbypass_cookies = []\ncontrol_auth = \"hunter2\"\n\
              [[rule]]\nmatch = [\"/a\", \"POST /b\"]\ncache = true\npublic = true\nttl = \"90s\"\nkeep_query = []\n\
              [[rule]]\nmatch = [\"/c\"]\ncache = false\n\
-             [[watch]]\npaths = [\"content/**\"]\ninvalidate = [\"/\"]\nsettle = \"2s\"\n";
+             [[watch]]\npaths = [\"content/**\"]\ninvalidate = [\"/\"]\nsettle = \"2s\"\n\
+             [prerender]\npages = [\"/\"]\ncrawl = true\nscope = \"all\"\nmax_rps = 5\n";
         let first = load(text).unwrap();
         let printed = first.print();
         assert!(!printed.contains("hunter2"));

@@ -10,9 +10,12 @@
 #[cfg(feature = "crawl")]
 mod css;
 #[cfg(feature = "crawl")]
+mod follow;
+#[cfg(feature = "crawl")]
 mod links;
 mod pace;
 mod plan;
+mod renderer;
 mod report;
 mod run;
 mod site;
@@ -21,54 +24,16 @@ mod sitemap;
 
 use std::time::Duration;
 
-pub use crate::proxy::{Became, Scope};
+pub use crate::config::{PrerenderOptions, Scope};
+pub use crate::proxy::Became;
+pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+use crate::config::CreateProxyConfig;
+use crate::config::check::rule_book;
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Proxy;
-
-/// What is to be rendered, and how fast.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PrerenderOptions {
-    /// `/path?query` as a visitor sends it, a full URL, or a key (`GET:/path?query`); with a `*`, a pattern of
-    /// what is stored. Paths take a `public_url`, which says whose they are.
-    pub pages: Vec<String>,
-    /// Sitemaps, sitemap indexes and lists of URLs, gzipped or not, given as pages are.
-    #[cfg(feature = "crawl")]
-    pub sitemaps: Vec<String>,
-    /// Whether links and assets in HTML and CSS are followed within the site. Without a page and a sitemap, it
-    /// begins at `/`.
-    #[cfg(feature = "crawl")]
-    pub crawl: bool,
-    /// Which of them are rendered.
-    pub scope: Scope,
-    /// Pages under way at once. Default: 4.
-    pub concurrency: usize,
-    /// Requests a second at most; 0 is no limit. Default: 0.
-    pub max_rps: f64,
-    /// Pages at most, those included that redirects, links and sitemaps lead to. Default: 10,000.
-    pub max_pages: usize,
-    /// Links between a page that is crawled and what was asked for, at most. Default: 16.
-    pub max_depth: usize,
-}
-
-impl Default for PrerenderOptions {
-    fn default() -> Self {
-        Self {
-            pages: Vec::new(),
-            #[cfg(feature = "crawl")]
-            sitemaps: Vec::new(),
-            #[cfg(feature = "crawl")]
-            crawl: false,
-            scope: Scope::default(),
-            concurrency: 4,
-            max_rps: 0.0,
-            max_pages: 10_000,
-            max_depth: 16,
-        }
-    }
-}
+use site::Site;
 
 /// Renders pages, and tells `observe` of each as it is done.
 ///
@@ -102,7 +67,18 @@ pub async fn prerender(
     if !proxy.may_write().await {
         return Err(read_only(proxy));
     }
-    run::run(proxy, options, observe).await
+    let seeds = run::seeds(proxy, options).await?;
+    Ok(run::run(proxy, options, seeds, observe).await)
+}
+
+/// Whether this could be done for a site with this configuration. Touches no directory.
+///
+/// # Errors
+/// A configuration that cannot work, an address that is none of the site's or cannot be read, or nothing to do.
+pub fn check(config: &CreateProxyConfig, options: &PrerenderOptions) -> Result<(), Error> {
+    let rules = rule_book(config)?;
+    let site = Site::new(&rules.general().site, &config.settings.proxy_url);
+    run::named(&site, options).map(drop)
 }
 
 fn read_only(proxy: &Proxy) -> Error {

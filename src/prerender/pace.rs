@@ -35,16 +35,16 @@ pub(super) enum Leave {
 }
 
 impl Pace {
-    pub(super) fn new(concurrency: usize, max_rps: f64, now: Instant) -> Self {
+    pub(super) fn new(concurrency: usize, max_rps: usize, now: Instant) -> Self {
         let most = concurrency.clamp(1, 1024) as f64;
-        let gap = match max_rps > 0.0 {
-            true => Duration::try_from_secs_f64(1.0 / max_rps).unwrap_or(MOST_PATIENCE),
-            false => Duration::ZERO,
+        let gap = match max_rps {
+            0 => Duration::ZERO,
+            rps => Duration::from_secs(1) / u32::try_from(rps).unwrap_or(u32::MAX),
         };
         Self {
             most,
             allowed: most,
-            gap: gap.min(MOST_PATIENCE),
+            gap,
             next: now,
             paused_until: now,
             usual: None,
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn so_many_are_under_way_and_so_many_begin_a_second() {
         let now = Instant::now();
-        let mut pace = Pace::new(2, 4.0, now);
+        let mut pace = Pace::new(2, 4, now);
         assert_eq!(pace.leave(0, now), Leave::Now);
         pace.begun(now);
         assert_eq!(pace.leave(1, now), Leave::At(now + SECOND / 4));
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn slow_answers_halve_what_is_allowed_and_others_give_it_back() {
         let now = Instant::now();
-        let mut pace = Pace::new(8, 0.0, now);
+        let mut pace = Pace::new(8, 0, now);
         let allowed = |pace: &Pace| (0..20).take_while(|n| pace.leave(*n, now) == Leave::Now).count();
         pace.answered(SECOND / 10);
         assert_eq!(allowed(&pace), 8);
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_refusal_pauses_for_as_long_as_it_says_or_ever_longer() {
         let now = Instant::now();
-        let mut pace = Pace::new(4, 0.0, now);
+        let mut pace = Pace::new(4, 0, now);
         assert_eq!(pace.refused(Some(30 * SECOND), now), Some(30 * SECOND));
         assert_eq!(pace.leave(0, now), Leave::At(now + 30 * SECOND));
         assert_eq!(pace.leave(0, now + 30 * SECOND), Leave::Now);

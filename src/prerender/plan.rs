@@ -14,6 +14,10 @@ pub(super) struct Job {
     pub(super) found_on: Option<Arc<str>>,
     pub(super) origin: Origin,
     /// Links, or sitemaps, between it and what was asked for.
+    #[cfg_attr(
+        not(feature = "crawl"),
+        expect(dead_code, reason = "only what is crawled leads further")
+    )]
     pub(super) depth: usize,
     /// How often it has been asked for.
     pub(super) tries: u32,

@@ -5,33 +5,115 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 
+#[cfg(feature = "crawl")]
+use super::follow::look_through;
 use super::pace::{Leave, Pace};
 use super::plan::{Job, Kind, Origin, Plan};
+use super::renderer::{pattern, stored};
 use super::report::{Event, PageReport, Summary};
 use super::site::{Link, Site};
 use super::{PrerenderOptions, TRIES};
 use crate::clock::system_now;
-use crate::error::{Error, ErrorKind};
+use crate::config::Scope;
+use crate::error::Error;
 use crate::outcome::Reason;
-use crate::pattern::KeyPattern;
-use crate::proxy::{Became, Ordered, Proxy, Scope};
+use crate::proxy::{Address, Became, Ordered, Proxy};
+
+/// What is asked for.
+pub(super) struct Seed {
+    pub(super) address: Address,
+    kind: Kind,
+}
+
+impl Seed {
+    pub(super) fn page(address: Address) -> Self {
+        Self {
+            address,
+            kind: Kind::Page,
+        }
+    }
+}
+
+/// What the options ask for by name.
+///
+/// # Errors
+/// That is nothing, or cannot be.
+pub(super) fn named(site: &Site, options: &PrerenderOptions) -> Result<Vec<Seed>, Error> {
+    if cfg!(not(feature = "crawl")) && (options.crawl || !options.sitemaps.is_empty()) {
+        let what = "links and sitemaps cannot be followed: this was built without the feature `crawl`";
+        return Err(Error::config("prerender", what));
+    }
+    let mut seeds = Vec::new();
+    for text in &options.pages {
+        match text.contains('*') {
+            true => drop(pattern(text)?),
+            false => seeds.push(Seed::page(site.asked(text)?)),
+        }
+    }
+    #[cfg(feature = "crawl")]
+    for text in &options.sitemaps {
+        seeds.push(Seed {
+            address: site.asked(text)?,
+            kind: Kind::Sitemap,
+        });
+    }
+    if options.pages.is_empty() && options.sitemaps.is_empty() {
+        seeds.extend(site.home().filter(|_| options.crawl).map(Seed::page));
+    }
+    if seeds.is_empty() && options.pages.is_empty() {
+        let error = Error::config("prerender", "there is nothing to prerender");
+        return Err(error.with_hint(
+            "name pages or a sitemap, or have the site crawled, for which `public_url` says where it begins",
+        ));
+    }
+    Ok(seeds)
+}
+
+/// What the options ask for, by patterns of what is stored too.
+///
+/// # Errors
+/// As [`named`].
+pub(super) async fn seeds(proxy: &Proxy, options: &PrerenderOptions) -> Result<Vec<Seed>, Error> {
+    let mut seeds = named(&Site::of(proxy), options)?;
+    for text in options.pages.iter().filter(|text| text.contains('*')) {
+        until_ready(proxy).await;
+        let found = stored(proxy, text)?.pages;
+        seeds.extend(found.into_iter().map(Seed::page));
+    }
+    Ok(seeds)
+}
+
+async fn until_ready(proxy: &Proxy) {
+    while !proxy.is_ready() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 pub(super) async fn run(
     proxy: &Proxy,
     options: &PrerenderOptions,
+    seeds: Vec<Seed>,
     mut observe: impl FnMut(Event<'_>),
-) -> Result<Summary, Error> {
-    let (rules, backend) = proxy.site();
+) -> Summary {
     let mut run = Run {
-        site: Arc::new(Site::new(rules, &backend)),
+        site: Arc::new(Site::of(proxy)),
         plan: Plan::new(options.max_pages.max(1)),
         pace: Pace::new(options.concurrency, options.max_rps, Instant::now()),
         summary: Summary::default(),
         done: 0,
     };
-    run.seed(proxy, options).await?;
+    for seed in seeds {
+        run.plan.add(Job {
+            address: seed.address,
+            kind: seed.kind,
+            found_on: None,
+            origin: Origin::Named,
+            depth: 0,
+            tries: 0,
+        });
+    }
     let mut under_way = FuturesUnordered::new();
     loop {
         let mut wake = None;
@@ -63,7 +145,7 @@ pub(super) async fn run(
         }
     }
     run.summary.beyond += run.plan.beyond;
-    Ok(run.summary)
+    run.summary
 }
 
 struct Run {
@@ -84,52 +166,15 @@ struct Done {
 
 /// What a job leads to.
 #[derive(Default)]
-struct Found {
-    jobs: Vec<Job>,
-    foreign: u64,
+pub(super) struct Found {
+    pub(super) jobs: Vec<Job>,
+    pub(super) foreign: u64,
     /// For `max_depth`.
-    beyond: u64,
-    problem: Option<String>,
+    pub(super) beyond: u64,
+    pub(super) problem: Option<String>,
 }
 
 impl Run {
-    async fn seed(&mut self, proxy: &Proxy, options: &PrerenderOptions) -> Result<(), Error> {
-        let named = |address, kind| Job {
-            address,
-            kind,
-            found_on: None,
-            origin: Origin::Named,
-            depth: 0,
-            tries: 0,
-        };
-        for text in &options.pages {
-            if !text.contains('*') {
-                self.plan.add(named(self.site.asked(text)?, Kind::Page));
-                continue;
-            }
-            for line in stored(proxy, text).await? {
-                self.plan.add(named(self.site.asked(&line)?, Kind::Page));
-            }
-        }
-        #[cfg(feature = "crawl")]
-        {
-            for text in &options.sitemaps {
-                self.plan.add(named(self.site.asked(text)?, Kind::Sitemap));
-            }
-            if options.crawl && options.pages.is_empty() && options.sitemaps.is_empty() {
-                let home = self.site.home().map(|home| named(home, Kind::Page));
-                home.into_iter().for_each(|job| self.plan.add(job));
-            }
-        }
-        if self.plan.is_empty() && options.pages.is_empty() {
-            let error = Error::new(ErrorKind::Config, "there is nothing to prerender");
-            return Err(error.with_hint(
-                "name pages or a sitemap, or have the site crawled, for which `public_url` says where it begins",
-            ));
-        }
-        Ok(())
-    }
-
     fn take_in(&mut self, done: Done, observe: &mut impl FnMut(Event<'_>)) {
         let Done {
             mut job,
@@ -173,24 +218,6 @@ impl Run {
     }
 }
 
-/// The pages that are stored and match.
-async fn stored(proxy: &Proxy, pattern: &str) -> Result<Vec<String>, Error> {
-    let error = |why: String| Error::new(ErrorKind::Config, format!("`{pattern}` {why}"));
-    let compiled = KeyPattern::parse(pattern).map_err(|cause| error(format!("is no pattern: {cause}")))?;
-    if proxy.site().0.public.is_none() {
-        return Err(error("is a pattern, and nothing says of which host".into())
-            .with_hint("set `public_url`: without it each host has pages of its own"));
-    }
-    while !proxy.is_ready() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let found = proxy.stored_lines(&compiled);
-    Ok(found
-        .into_iter()
-        .filter(|line| line.starts_with("GET:/"))
-        .collect())
-}
-
 async fn render(proxy: &Proxy, options: &PrerenderOptions, site: Arc<Site>, job: Job) -> Done {
     let begun = Instant::now();
     let ordered = proxy.order(&job.address, wanted(options, job.kind)).await;
@@ -211,121 +238,14 @@ fn wanted(options: &PrerenderOptions, kind: Kind) -> (Scope, usize) {
         #[cfg(feature = "crawl")]
         Kind::Sitemap => (Scope::All, super::sitemap::MAX_BYTES),
         #[cfg(feature = "crawl")]
-        Kind::Page if options.crawl => (options.scope, MOST_READ),
+        Kind::Page if options.crawl => (options.scope, super::follow::MOST_READ),
         Kind::Page => (options.scope, 0),
     }
-}
-
-/// The largest page that is searched for links, in bytes.
-#[cfg(feature = "crawl")]
-const MOST_READ: usize = 8 << 20;
-/// Sitemaps between a sitemap and the one that was asked for.
-#[cfg(feature = "crawl")]
-const MOST_NESTED: usize = 4;
-
-#[cfg(feature = "crawl")]
-async fn look_through(options: &PrerenderOptions, site: &Arc<Site>, job: &Job, ordered: &Ordered) -> Found {
-    use super::links::Links;
-
-    let is_of = |kinds: &[&str]| {
-        let said = ordered.headers.get(header::CONTENT_TYPE);
-        let said = said.and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let kind = said.split(';').next().unwrap_or("").trim();
-        kinds.iter().any(|wanted| wanted.eq_ignore_ascii_case(kind))
-    };
-    let is_page = ordered.status == Some(StatusCode::OK) || ordered.became == Became::Same;
-    let is_coded = ordered.headers.contains_key(header::CONTENT_ENCODING);
-    let body = ordered.body.clone().filter(|_| is_page);
-    let (site, job, most) = (Arc::clone(site), job.clone(), options.max_pages);
-    let read: Box<dyn FnOnce() -> Found + Send> = match (job.kind, body) {
-        (Kind::Sitemap, Some(body)) => Box::new(move || sitemap(&site, &job, &body, most)),
-        (Kind::Sitemap, None) => {
-            let is_redirect = ordered.headers.contains_key(header::LOCATION);
-            return Found {
-                problem: (!is_redirect).then(|| "there is no sitemap".into()),
-                ..Found::default()
-            };
-        }
-        (Kind::Page, Some(body)) if options.crawl && !is_coded => {
-            let max_depth = options.max_depth;
-            if is_of(&["text/html", "application/xhtml+xml"]) {
-                Box::new(move || linked(&site, &job, Links::in_html(&body), max_depth))
-            } else if is_of(&["text/css"]) {
-                Box::new(move || linked(&site, &job, Links::in_css(&body), max_depth))
-            } else {
-                return Found::default();
-            }
-        }
-        (Kind::Page, _) => return Found::default(),
-    };
-    // A reader that panics costs what it would have found.
-    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 #[cfg(not(feature = "crawl"))]
 async fn look_through(_: &PrerenderOptions, _: &Arc<Site>, _: &Job, _: &Ordered) -> Found {
     Found::default()
-}
-
-#[cfg(feature = "crawl")]
-fn linked(site: &Site, job: &Job, links: super::links::Links, max_depth: usize) -> Found {
-    let mut found = Found::default();
-    let base = links.base.and_then(|base| site.follow(&job.address, &base));
-    let base = match base {
-        Some(Link::Own(base)) => base,
-        None => job.address.clone(),
-        // All that is relative is another site's.
-        Some(Link::Foreign) => return found,
-    };
-    let here: Arc<str> = site.shown(&job.address).into();
-    for link in &links.found {
-        match site.follow(&base, link) {
-            Some(Link::Own(address)) if address != job.address => {
-                if job.depth >= max_depth {
-                    found.beyond += 1;
-                    continue;
-                }
-                found.jobs.push(Job {
-                    origin: Origin::Linked,
-                    depth: job.depth + 1,
-                    ..job.leads_to(address, &here)
-                });
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-#[cfg(feature = "crawl")]
-fn sitemap(site: &Site, job: &Job, body: &[u8], most: usize) -> Found {
-    let mut found = Found::default();
-    let sitemap = match super::sitemap::Sitemap::read(body, most) {
-        Ok(sitemap) => sitemap,
-        Err(problem) => {
-            found.problem = Some(problem);
-            return found;
-        }
-    };
-    let here: Arc<str> = site.shown(&job.address).into();
-    let sitemaps = sitemap.sitemaps.iter().map(|address| (address, Kind::Sitemap));
-    let pages = sitemap.pages.iter().map(|address| (address, Kind::Page));
-    for (address, kind) in sitemaps.chain(pages) {
-        let nested = usize::from(kind == Kind::Sitemap);
-        match site.follow(&job.address, address) {
-            Some(Link::Own(_)) if job.depth + nested > MOST_NESTED => found.beyond += 1,
-            Some(Link::Own(address)) => found.jobs.push(Job {
-                kind,
-                depth: (job.depth + nested) * nested,
-                ..job.leads_to(address, &here)
-            }),
-            _ => found.foreign += 1,
-        }
-    }
-    if found.jobs.is_empty() && found.foreign > 0 {
-        found.problem = Some("every address in it is of another site; is `public_url` right?".into());
-    }
-    found
 }
 
 /// Where a redirect leads, if that is within the site.

@@ -7,9 +7,9 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::config::check::SiteRules;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::headers::normal_host;
-use crate::proxy::Address;
+use crate::proxy::{Address, Proxy};
 
 /// Which addresses are of the site.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ pub(super) struct Site {
 }
 
 impl Site {
+    pub(super) fn of(proxy: &Proxy) -> Self {
+        let (rules, backend) = proxy.site();
+        Self::new(rules, &backend)
+    }
+
     /// `backend` is an address of the site too, where a `public_url` says what its own is.
     pub(super) fn new(rules: &SiteRules, backend: &str) -> Self {
         let mut names: HashSet<String> = rules.aliases.iter().cloned().collect();
@@ -167,7 +172,7 @@ pub(super) enum Link {
 }
 
 fn unclear(text: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("`{text}` {why}"))
+    Error::config("prerender", format!("`{text}` {why}"))
 }
 
 fn known_scheme(scheme: &str) -> &'static str {

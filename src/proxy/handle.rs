@@ -10,8 +10,8 @@ use axum::body::Body;
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 
-use crate::config::CreateProxyConfig;
 use crate::config::check::{self, SiteRules};
+use crate::config::{CreateProxyConfig, Scope};
 use crate::error::Error;
 use crate::flight::FlightTable;
 use crate::invalidate::{RefreshTrigger, Target};
@@ -19,14 +19,14 @@ use crate::outcome::Reason;
 use crate::pattern::KeyPattern;
 use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
-use crate::proxy::order::{Address, Ordered, Scope};
+use crate::proxy::order::{Address, Ordered};
 use crate::proxy::refresh::Renewals;
 use crate::proxy::respond::refusal;
 use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
 use crate::proxy::visit::may_write;
 use crate::proxy::{Engine, Via, Waits};
-use crate::snapshot::{Store, StoreOptions};
+use crate::snapshot::{Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
 use crate::upstream::{Upstream, UpstreamOptions};
@@ -188,12 +188,20 @@ impl Proxy {
         (&self.engine.rules.general().site, self.engine.upstream.identity())
     }
 
-    /// `METHOD:/path?query` of what is stored and matches, as far as the directory has been read through.
-    pub(crate) fn stored_lines(&self, pattern: &KeyPattern) -> Vec<String> {
+    /// What is stored and matches, as far as the directory has been read through.
+    pub(crate) fn matching(&self, pattern: &KeyPattern) -> Vec<Matching> {
         self.engine
             .store
             .as_ref()
-            .map_or_else(Vec::new, |store| store.own_lines(pattern))
+            .map_or_else(Vec::new, |store| store.found_by(pattern))
+    }
+
+    /// Whether this process writes the directory, as far as it knows.
+    pub(crate) fn is_writer(&self) -> bool {
+        self.engine
+            .store
+            .as_ref()
+            .is_some_and(|store| store.is_writable())
     }
 
     /// Whether this process writes the directory. May wait for the disk.

@@ -16,6 +16,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 
+use crate::config::Scope;
 use crate::head::Rendering;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::request::{BodyPresence, Facts, Route, route};
@@ -26,20 +27,6 @@ use crate::proxy::respond::{Keeping, Verdict};
 use crate::proxy::target::Target;
 use crate::proxy::visit::{Learnt, Visit, find};
 use crate::snapshot::{Lookup, Store};
-
-/// Which pages are rendered, of those that are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Scope {
-    /// Those of which nothing is stored.
-    Missing,
-    /// Those, and what is stored and not fresh.
-    #[default]
-    Stale,
-    /// All of them. What is stored and has a validator is asked about with it, so that a backend may say that it
-    /// holds.
-    All,
-}
 
 /// What became of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +75,20 @@ pub(crate) struct Address {
 /// An order and what came of it.
 pub(crate) struct Ordered {
     pub(crate) became: Became,
-    /// Of the answer; nothing where there was none.
+    /// What the backend answered, or what of it is stored; nothing where there was no answer.
     pub(crate) status: Option<StatusCode>,
+    /// That of the response that the rest is of.
+    #[cfg_attr(
+        not(feature = "crawl"),
+        expect(dead_code, reason = "only what is crawled leads further")
+    )]
+    pub(crate) response: StatusCode,
     pub(crate) headers: HeaderMap,
     /// Nothing where it was longer than what was asked for.
+    #[cfg_attr(
+        not(feature = "crawl"),
+        expect(dead_code, reason = "only what is crawled leads further")
+    )]
     pub(crate) body: Option<Bytes>,
     /// As the backend said it.
     pub(crate) retry_after: Option<HeaderValue>,
@@ -144,7 +141,7 @@ impl Engine {
         let seen = std::mem::take(&mut *order.seen());
         let is_ours = matches!(
             verdict.outcome,
-            Outcome::Pass | Outcome::Refused | Outcome::Failed
+            Outcome::Pass | Outcome::Refused | Outcome::Failed | Outcome::Stale
         );
         let status = seen.status.or((!is_ours).then(|| response.status()));
         let became = became(&verdict, &seen, status);
@@ -153,6 +150,7 @@ impl Engine {
             became,
             status,
             was_asked: seen.status.is_some() || verdict.outcome == Outcome::Failed,
+            response: response.status(),
             headers: response.into_parts().0.headers,
             body: seen.body,
             retry_after: seen.retry_after,

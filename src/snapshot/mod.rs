@@ -92,6 +92,14 @@ pub(crate) struct StoreOptions {
     pub(crate) faults: Option<FaultPlan>,
 }
 
+/// A key that matches a pattern.
+pub(crate) struct Matching {
+    pub(crate) key: Box<str>,
+    /// `METHOD:/path?query`, where the key has another line.
+    pub(crate) own: Option<Box<str>>,
+    pub(crate) has_variants: bool,
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 /// Told of every invalidation; returns how many answers of its own it dropped.
 pub(crate) type Listener = dyn Fn(&[KeyPattern]) -> u64 + Send + Sync;
@@ -178,16 +186,19 @@ impl Store {
         lines
     }
 
-    /// `METHOD:/path?query` of what is stored and matches, sorted.
-    pub(crate) fn own_lines(&self, pattern: &KeyPattern) -> Vec<String> {
+    /// The keys that match, by their text.
+    pub(crate) fn found_by(&self, pattern: &KeyPattern) -> Vec<Matching> {
         let keys = self.index.all();
-        let subjects = keys.iter().map(|entry| entry.subject());
-        let matching = subjects.filter(|subject| pattern.is_match(*subject));
-        let mut lines: Vec<String> = matching
-            .map(|subject| subject.own.unwrap_or(subject.line).to_owned())
+        let matching = keys.iter().filter(|entry| pattern.is_match(entry.subject()));
+        let mut found: Vec<Matching> = matching
+            .map(|entry| Matching {
+                key: entry.key.clone(),
+                own: entry.subject().own.map(Into::into),
+                has_variants: !entry.names().is_empty(),
+            })
             .collect();
-        lines.sort_unstable();
-        lines
+        found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        found
     }
 
     /// When somebody was last answered from the key, in seconds since 1970, if that is known.

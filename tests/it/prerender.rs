@@ -3,6 +3,7 @@
 mod crawl;
 mod demo;
 mod pace;
+mod renderer;
 mod sitemaps;
 
 use phantom_frame::prerender::{Became, PageReport, PrerenderOptions, Scope, Summary, prerender};
@@ -283,12 +284,15 @@ async fn a_page_that_the_backend_fails_at_stays_and_fails_the_run() {
 async fn a_backend_that_is_away_fails_every_page() {
     let mut backend = Backend::with("/a", page("a")).await;
     let proxy = start(&backend).await;
+    visit(&proxy, "/a").await.assert_stored();
     backend.stop().await;
 
-    let run = Run::pages(&proxy, &["/a", "/b"], Scope::Stale).await;
+    let run = Run::pages(&proxy, &["/a", "/b"], Scope::All).await;
 
     run.assert("/a", Became::Failed(Reason::Unreachable));
     assert_eq!((run.summary.failed(), run.page("/b").status), (2, None));
+    // What is stored answers visitors, and is no answer of the backend's.
+    assert_eq!(run.page("/a").status, None);
 }
 
 #[tokio::test]

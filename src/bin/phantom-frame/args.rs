@@ -110,7 +110,7 @@ fn prerender_of(matches: &ArgMatches) -> Prerender {
     options.concurrency = number("concurrency", options.concurrency);
     options.max_pages = number("max-pages", options.max_pages);
     options.max_depth = number("max-depth", options.max_depth);
-    options.max_rps = matches.get_one("max-rps").copied().unwrap_or(options.max_rps);
+    options.max_rps = number("max-rps", options.max_rps);
     let from = matches.get_many::<PathBuf>("from");
     Prerender {
         sources: sources_of(matches),
@@ -196,13 +196,7 @@ fn prerender() -> Command {
         .arg(switch("all").help("All of them; what has a validator is asked about with it"))
         .group(ArgGroup::new("scope").args(["missing", "stale", "all"]))
         .arg(number("concurrency").help("Pages under way at once [default: 4]"))
-        .arg(
-            Arg::new("max-rps")
-                .long("max-rps")
-                .value_name("N")
-                .value_parser(value_parser!(f64))
-                .help("Requests a second at most [default: no limit]"),
-        )
+        .arg(number("max-rps").help("Requests a second at most [default: no limit]"))
         .arg(number("max-pages").help("Pages at most [default: 10000]"))
         .arg(number("max-depth").help("Links between a page and what was asked for, at most [default: 16]"));
     with_site(command).after_help(AFTER_PRERENDER)

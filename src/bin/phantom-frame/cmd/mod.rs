@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod demo;
+mod fill;
 pub(crate) mod prerender;
 mod run;
 pub(crate) mod serve;

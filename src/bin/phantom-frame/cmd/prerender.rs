@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use phantom_frame::config::Loaded;
-use phantom_frame::prerender::{Became, Event, PageReport, PrerenderOptions, Summary, prerender};
+use phantom_frame::prerender::{Became, Event, PageReport, PrerenderOptions, Summary, check, prerender};
 use phantom_frame::{Error, Proxy, Reason};
 use serde_json::{Value, json};
 
@@ -36,6 +36,11 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
     for file in &asked.from {
         options.pages.extend(lines_of(file)?);
     }
+    check(&loaded.settings().proxy_config(), &options).map_err(|error| match error.setting() {
+        // It is the command line that says so, not the file.
+        Some("prerender") => anyhow::Error::from(error),
+        _ => loaded.blame(error).into(),
+    })?;
     block_on(fill(&loaded, options, asked.json))
 }
 
