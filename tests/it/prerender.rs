@@ -342,6 +342,19 @@ async fn without_a_public_url_a_page_is_kept_for_the_host_of_its_url() {
 }
 
 #[tokio::test]
+async fn what_there_is_no_room_for_is_not_asked_for() {
+    let backend = Backend::with("/a", page("a")).await;
+    let proxy = Proxy::with(&backend, |settings| settings.max_hosts = 1).await;
+    let pages = ["http://one.example/a", "http://two.example/a"];
+
+    let run = Run::pages(&proxy, &pages, Scope::Stale).await;
+
+    run.assert(pages[0], Became::New)
+        .assert(pages[1], Became::NotStored(Reason::Hosts));
+    assert_eq!(backend.count("/a"), 1);
+}
+
+#[tokio::test]
 async fn a_directory_that_another_process_writes_is_refused_with_a_hint() {
     let backend = Backend::with("/a", page("a")).await;
     let writer = start(&backend).await;

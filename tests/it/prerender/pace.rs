@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phantom_frame::Reason;
-use phantom_frame::prerender::{Became, Scope};
+use phantom_frame::prerender::{Became, Event, PrerenderOptions, Scope, prerender};
 
 use super::{Run, page, start, visit, with_address};
 use crate::rig::{Answer, Backend, Gate, Setup};
@@ -91,20 +91,24 @@ async fn visitors_who_take_all_fills_delay_a_page_and_do_not_lose_it() {
         .start()
         .await;
     let visitor = async { visit(&proxy, "/slow").await };
+    let mut options = PrerenderOptions::default();
+    options.pages = vec!["/a".into()];
+    let engine = proxy.engine();
+    let mut refusals = 0;
     let run = async {
         gate.arrivals(1).await;
-        let ahead = async { Run::pages(&proxy, &["/a"], Scope::Stale).await };
-        let opener = async {
-            // The page has been refused once by then, or is about to be.
-            tokio::task::yield_now().await;
-            gate.open();
+        let observe = |event: Event<'_>| {
+            if let Event::Waiting(_) = event {
+                refusals += 1;
+                gate.open();
+            }
         };
-        tokio::join!(ahead, opener).0
+        prerender(&engine, &options, observe).await
     };
 
-    let (slow, run) = tokio::join!(visitor, run);
+    let (slow, summary) = tokio::join!(visitor, run);
 
     slow.assert_stored();
-    run.assert("/a", Became::New);
-    assert_eq!(backend.count("/a"), 1);
+    assert_eq!(summary.expect("a run").new, 1);
+    assert_eq!((refusals > 0, backend.count("/a")), (true, 1));
 }
