@@ -187,6 +187,20 @@ fn serve(
 }
 
 #[test]
+fn who_names_nothing_means_what_the_configuration_names() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "[prerender]\npages = [\"/a\", \"/\"]\nmax_pages = 1\n").unwrap();
+    let config = ["-c", config.to_str().unwrap()];
+    let snapshots = dir.path().join("s");
+    for (more, expected) in [(&[][..], "/a"), (&["/cart"], "/cart")] {
+        let output = site.prerender(&snapshots, &[&config[..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(site.asked(), [expected]);
+    }
+}
+
+#[test]
 fn a_server_renders_at_the_start_and_when_it_is_told() {
     let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
     let (mut server, mut log) = serve(&site, &dir, "[prerender]\npages = [\"/\", \"/a\"]\n");

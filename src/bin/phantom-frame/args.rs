@@ -19,14 +19,16 @@ Exit codes: 0 stopped as asked; 1 failed; 2 the configuration or the command
 line cannot be used; 130 and 143 stopped at once by a second signal.";
 
 const AFTER_PRERENDER: &str = "\
-What is stored is decided by the rules that hold for visitors, and rendered for
-nobody. The backend is asked less where it answers slowly, and not at all for as
-long as it says with 429 or 503. Links marked `nofollow` and other sites are left
-alone; robots.txt is not read. A run that was broken off goes on with --missing.
+Without a URL, a file, a sitemap and --crawl it is what [prerender] names in the
+configuration. What is stored is decided by the rules that hold for visitors,
+and rendered for nobody. The backend is asked less where it answers slowly, and
+not at all for as long as it says with 429 or 503. Links marked `nofollow` and
+other sites are left alone; robots.txt is not read. A run that was broken off
+goes on with --missing.
 
---json prints {\"summary\": {…}, \"pages\": [{\"url\", \"became\", \"status\", \"reason\",
-\"problem\", \"found_on\", \"ms\"}]}; `became` is new, changed, same, kept, not-stored,
-missing or failed.
+--json prints {\"summary\": {…}, \"pages\": [{\"url\", \"became\", \"status\",
+\"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new, changed, same,
+kept, not-stored, missing or failed.
 
 Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
 that was named is missing; 2 the configuration or the command line cannot be

@@ -36,12 +36,35 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
     for file in &asked.from {
         options.pages.extend(lines_of(file)?);
     }
+    let options = or_section(options, loaded.settings().prerender.as_ref());
     check(&loaded.settings().proxy_config(), &options).map_err(|error| match error.setting() {
         // It is the command line that says so, not the file.
         Some("prerender") => anyhow::Error::from(error),
         _ => loaded.blame(error).into(),
     })?;
     block_on(fill(&loaded, options, asked.json))
+}
+
+/// Who names nothing means what `[prerender]` names; its limits hold where no flag sets others.
+fn or_section(mut asked: PrerenderOptions, section: Option<&PrerenderOptions>) -> PrerenderOptions {
+    let Some(section) = section else {
+        return asked;
+    };
+    if asked.pages.is_empty() && asked.sitemaps.is_empty() && !asked.crawl {
+        asked.pages.clone_from(&section.pages);
+        asked.sitemaps.clone_from(&section.sitemaps);
+        asked.crawl = section.crawl;
+    }
+    let default = PrerenderOptions::default();
+    let or = |asked, default, section| if asked == default { section } else { asked };
+    if asked.scope == default.scope {
+        asked.scope = section.scope;
+    }
+    asked.concurrency = or(asked.concurrency, default.concurrency, section.concurrency);
+    asked.max_rps = or(asked.max_rps, default.max_rps, section.max_rps);
+    asked.max_pages = or(asked.max_pages, default.max_pages, section.max_pages);
+    asked.max_depth = or(asked.max_depth, default.max_depth, section.max_depth);
+    asked
 }
 
 /// One page a line; empty lines and comments are left out.
