@@ -31,13 +31,13 @@ CONTENDERS = {
     "from-disk": Contender("ours", "memory_limit = 0", "phantom-frame, memory_limit = 0", True),
     "uncompressed": Contender("ours", "compress = []", "phantom-frame, compress = []", True),
     "unsynced": Contender("ours", 'compress = []\ndurability = "none"', 'phantom-frame, the same and durability = "none"'),
-    "nginx": Contender("nginx_cache", configs.OPEN_FILES, "nginx proxy_cache", True),
-    "nginx-plain": Contender("nginx_cache", "", "nginx proxy_cache, without open_file_cache"),
+    "nginx-tuned": Contender("nginx_cache", configs.OPEN_FILES, "nginx proxy_cache, with open_file_cache", True),
+    "nginx": Contender("nginx_cache", "", "nginx proxy_cache", True),
     "nginx-static": Contender("nginx_static", configs.OPEN_FILES, "nginx, static files"),
     "varnish": Contender("varnish", "", "Varnish, malloc"),
 }
-RIVALS = ("nginx", "nginx-plain", "nginx-static", "varnish")
-CACHES = ("nginx", "nginx-plain", "varnish")
+RIVALS = ("nginx", "nginx-tuned", "nginx-static", "varnish")
+CACHES = ("nginx", "nginx-tuned", "varnish")
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ CASES = (
     Case("hot-10k", "hit, 10 KB", "10k", targets=SMALL, is_quick=True),
     Case("hot-100k", "hit, 100 KB", "100k", targets=SMALL, is_quick=True),
     Case("hot-1m", "hit, 1 MB", "1m", targets=LARGE, is_quick=True),
-    Case("disk-10k", "hit from disk, 10 KB", "10k", subject="from-disk", rivals=("nginx",), targets=limits(cpu=1.6, throughput=0.7), is_quick=True),
-    Case("disk-100k", "hit from disk, 100 KB", "100k", subject="from-disk", rivals=("nginx",)),
-    Case("disk-1m", "hit from disk, 1 MB", "1m", subject="from-disk", rivals=("nginx",)),
+    Case("disk-10k", "hit from disk, 10 KB", "10k", subject="from-disk", rivals=("nginx", "nginx-tuned"), targets=limits(cpu=1.6, throughput=0.7), is_quick=True),
+    Case("disk-100k", "hit from disk, 100 KB", "100k", subject="from-disk", rivals=("nginx", "nginx-tuned")),
+    Case("disk-1m", "hit from disk, 1 MB", "1m", subject="from-disk", rivals=("nginx", "nginx-tuned")),
     Case("304", "304 to a client", "10k", Wanted.NOT_MODIFIED, rivals=RIVALS, targets=SPARE, is_quick=True),
     Case("gzip-10k", "hit in gzip, 10 KB", "10k", codings=("gzip",), targets=SPARE, is_quick=True),
     Case("gzip-100k", "hit in gzip, 100 KB", "100k", codings=("gzip",), targets=SPARE),

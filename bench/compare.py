@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, metavar="S", help="seconds of each run (2; 1 if quick)")
     parser.add_argument("--connections", type=int, default=32, metavar="N", help="connections of the load (32)")
     parser.add_argument("--binary", type=Path, metavar="PATH", help="a phantom-frame, instead of a release build of this tree")
-    parser.add_argument("--reference", choices=("nginx", "nginx-plain"), default="nginx", help="what ratios are to: nginx at its best, or without open_file_cache")
+    parser.add_argument("--reference", choices=("nginx", "nginx-tuned"), default="nginx", help="what ratios are to: nginx, or nginx with open_file_cache")
     parser.add_argument("--fail-beyond", type=float, metavar="FACTOR", help="exit 1 if a target is missed by more than this factor")
     parser.add_argument("--write", action="store_true", help="put table and plot into README.md and docs/speed.svg")
     parser.add_argument("--list", action="store_true", help="list the cases")

@@ -2,8 +2,8 @@
 
 nginx: with `tcp_nopush on` a response of several segments waits 40 ms for an acknowledgement on loopback (100 KB: a
 tenth of the throughput, p99 48 ms), so it is off. `open_file_cache` saves a cached answer an open, a stat and the
-reading of its head, a fifth to a quarter of the CPU time, so it is on, though few have it on in front of
-`proxy_cache`; `nginx-plain` is without. `sendfile off` with large `output_buffers` doubles the time of 100 KB and 1 MB.
+reading of its head, a fifth to a third of the CPU time; few have it on in front of `proxy_cache`, so that is a contender
+of its own, `nginx-tuned`. `sendfile off` with large `output_buffers` doubles the time of 100 KB and 1 MB.
 In HTTP/2 it is the other way round: with `sendfile on` every answer waits the 40 ms, whatever else is set.
 """
 

@@ -152,7 +152,7 @@ class Outcome:
         machine = self.machine
         busy = f", on a busy machine (load {machine['load_before']:.0f})" if machine["load_before"] > BUSY else ""
         rows = [
-            "| | CPU | throughput | p99 | nginx without `open_file_cache`, CPU | nginx static, CPU | Varnish, CPU |",
+            "| | CPU | throughput | p99 | nginx with `open_file_cache`, CPU | nginx static, CPU | Varnish, CPU |",
             "|---|---|---|---|---|---|---|",
         ]
         rows += [row(result) for result in self.results if result.case.wanted is not Wanted.MEMORY]
@@ -177,7 +177,7 @@ def row(result):
         return f"| {result.case.title} | {why or 'not measured'} | | | | | |"
     cells = [result.case.title]
     cells += [judged_cell(result, metric) for metric in ("cpu_us", "per_second", "p99_us")]
-    for rival in ("nginx-plain", "nginx-static", "varnish"):
+    for rival in ("nginx-tuned", "nginx-static", "varnish"):
         value = result.ratio(rival, "cpu_us")
         cells.append("" if value is None or rival == result.reference else f"{value:.2f}")
     return "| " + " | ".join(cells) + " |"

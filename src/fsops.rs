@@ -33,6 +33,12 @@ pub(crate) struct Fs {
     faults: Option<FaultPlan>,
     /// Below it no link is followed.
     root: Option<Arc<Path>>,
+    /// Reading there never waits for another machine.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only Linux reads at once")
+    )]
+    is_local: bool,
 }
 
 /// How often a folder is made again that somebody removes, empty, before a file stands in it.
@@ -54,13 +60,18 @@ pub(crate) enum EntryKind {
 
 impl Fs {
     pub(crate) fn new(faults: Option<FaultPlan>) -> Self {
-        Self { faults, root: None }
+        Self {
+            faults,
+            root: None,
+            is_local: false,
+        }
     }
 
     /// The same, for the tree below `root`.
     pub(crate) fn below(&self, root: &Path) -> Self {
         Self {
             root: Some(root.into()),
+            is_local: place::is_local(root),
             ..self.clone()
         }
     }

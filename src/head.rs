@@ -180,6 +180,8 @@ pub(crate) struct Ready {
     pub(crate) control: OnceLock<CacheControl>,
     /// Its fields, with places for those that each answer says anew.
     pub(crate) fields: OnceLock<HeaderMap>,
+    /// Those of a 304 for it, in the same way.
+    pub(crate) unchanged: OnceLock<HeaderMap>,
     pub(crate) date: Dated,
     pub(crate) expires: Dated,
 }

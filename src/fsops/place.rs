@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
 use std::os::fd::OwnedFd;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,6 +76,39 @@ pub(super) fn open(
     }
 }
 
+/// Whether the root is on a disk of this machine, or in its memory: elsewhere opening what is cached may wait for a server.
+#[cfg(target_os = "linux")]
+pub(super) fn is_local(root: &Path) -> bool {
+    /// ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs.
+    const LOCAL: [u32; 6] = [
+        0xef53,
+        0x5846_5342,
+        0x9123_683e,
+        0xf2f5_2010,
+        0x2fc1_2fc1,
+        0x0102_1994,
+    ];
+    // The type is 32 bits; its number's width is the platform's.
+    rustix::fs::statfs(root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_local(_: &Path) -> bool {
+    false
+}
+
+/// The same for reading, as far as the kernel has every name on the way in memory.
+#[cfg(target_os = "linux")]
+pub(super) fn open_now(root: &Path, path: &Path) -> Option<(File, Metadata)> {
+    if !is_plainly_below(root, path) {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+    let opened = openat2(CWD, path, flags, Mode::empty(), resolve).ok()?;
+    regular(Ok(opened)).ok()
+}
+
 /// The same in a folder that somebody has.
 pub(super) fn open_at(
     folder: &OwnedFd,
@@ -110,23 +145,32 @@ pub(super) fn folder(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
         true => Path::new("."),
         false => path,
     };
+    if let Some(reached) = leap(root, path, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+        return Ok(reached?);
+    }
     let below = root.and_then(|root| Some((root, path.strip_prefix(root).ok()?)));
     let Some((root, below)) = below else {
         return Ok(openat(CWD, path, FOLDER, Mode::empty())?);
     };
-    if !is_named(below) {
-        return Err(io::ErrorKind::InvalidInput.into());
+    let mut parts = below.components();
+    match parts.all(|part| matches!(part, Component::Normal(_))) {
+        true => walk(openat(CWD, root, FOLDER, Mode::empty())?, below),
+        false => Err(io::ErrorKind::InvalidInput.into()),
     }
-    if let Some(reached) = leap(Some(root), path, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
-        return Ok(reached?);
-    }
-    walk(openat(CWD, root, FOLDER, Mode::empty())?, below)
 }
 
-fn is_named(below: &Path) -> bool {
-    below
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)))
+/// Whether a path is the root, or below it with names alone on the way. By its bytes: taking it apart costs more than
+/// opening it. What is written in another way (`//`, a slash at the end) is no less below, and goes by steps.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_plainly_below(root: &Path, path: &Path) -> bool {
+    let (root, path) = (root.as_os_str().as_bytes(), path.as_os_str().as_bytes());
+    match path.strip_prefix(root) {
+        Some([b'/', names @ ..]) => names
+            .split(|byte| *byte == b'/')
+            .all(|name| !matches!(name, b"" | b"." | b"..")),
+        Some(rest) => rest.is_empty(),
+        None => false,
+    }
 }
 
 /// In one call; nothing if that does not tell. No link is on the way, not even above the root, where there may be:
@@ -134,8 +178,7 @@ fn is_named(below: &Path) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn leap(root: Option<&Path>, path: &Path, flags: OFlags, mode: Mode) -> Option<Result<OwnedFd, Errno>> {
     static IS_REFUSED: AtomicBool = AtomicBool::new(false);
-    let below = path.strip_prefix(root?).ok()?;
-    if !is_named(below) || IS_REFUSED.load(Ordering::Relaxed) {
+    if !is_plainly_below(root?, path) || IS_REFUSED.load(Ordering::Relaxed) {
         return None;
     }
     match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
@@ -189,6 +232,31 @@ pub(super) fn make_folder(root: Option<&Path>, path: &Path) -> io::Result<()> {
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_plainly_below_has_names_alone_on_the_way() {
+        for (path, expected) in [
+            ("/r", true),
+            ("/r/a", true),
+            ("/r/a/b.c", true),
+            ("/r/...", true),
+            ("/ra", false),
+            ("/r/", false),
+            ("/r//a", false),
+            ("/r/a/", false),
+            ("/r/./a", false),
+            ("/r/../a", false),
+            ("/r/a/..", false),
+            ("/", false),
+            ("r/a", false),
+        ] {
+            assert_eq!(
+                is_plainly_below(Path::new("/r"), Path::new(path)),
+                expected,
+                "{path}"
+            );
+        }
+    }
 
     #[test]
     fn one_call_reaches_what_single_steps_reach() {

@@ -116,18 +116,8 @@ pub(crate) fn client_condition(
     etag: Option<&HeaderValue>,
     response: &HeaderMap,
 ) -> Condition {
-    if client.contains_key(header::IF_NONE_MATCH) {
-        // The same bytes are the same tag, even where they lack the quotes that they should have.
-        let is_known = client.get_all(header::IF_NONE_MATCH).iter().any(|line| {
-            let bytes = line.as_bytes();
-            bytes.trim_ascii() == b"*"
-                || etag.is_some_and(|etag| etag == line || lists_weakly(bytes, etag.as_bytes()))
-        });
-        return if is_known {
-            Condition::NotModified
-        } else {
-            Condition::Send
-        };
+    if let Some(judged) = if_none_match(client, etag) {
+        return judged;
     }
     let Some(since) = only_date(client, &header::IF_MODIFIED_SINCE) else {
         return Condition::Send;
@@ -142,6 +132,22 @@ pub(crate) fn client_condition(
         Some(modified) if modified <= since => Condition::NotModified,
         _ => Condition::Send,
     }
+}
+
+/// §13.1.2: what If-None-Match says, where it is there.
+pub(crate) fn if_none_match(client: &HeaderMap, etag: Option<&HeaderValue>) -> Option<Condition> {
+    let mut lines = client.get_all(header::IF_NONE_MATCH).iter().peekable();
+    lines.peek()?;
+    // The same bytes are the same tag, even where they lack the quotes that they should have.
+    let is_known = lines.any(|line| {
+        let bytes = line.as_bytes();
+        bytes.trim_ascii() == b"*"
+            || etag.is_some_and(|etag| etag == line || lists_weakly(bytes, etag.as_bytes()))
+    });
+    Some(match is_known {
+        true => Condition::NotModified,
+        false => Condition::Send,
+    })
 }
 
 /// RFC 9110 §13.1.3: a condition that "is not a valid HTTP-date", or has "more than one member", is ignored.

@@ -57,6 +57,17 @@ impl Chosen {
 
     /// Makes the stored head that of the form.
     pub(super) fn write_to(&self, headers: &mut HeaderMap) {
+        self.write_validators_to(headers);
+        if let Some(form) = &self.form {
+            headers.insert(header::CONTENT_ENCODING, form.coding.value());
+            for name in OF_THE_BYTES {
+                headers.remove(name);
+            }
+        }
+    }
+
+    /// The part of that which a 304 has.
+    pub(super) fn write_validators_to(&self, headers: &mut HeaderMap) {
         let is_said = |token| has_token(headers, &header::VARY, token);
         if self.varies() && !is_said("*") && !is_said("accept-encoding") {
             headers.append(header::VARY, HeaderValue::from_name(header::ACCEPT_ENCODING));
@@ -64,15 +75,11 @@ impl Chosen {
         let Some(form) = &self.form else {
             return;
         };
-        headers.insert(header::CONTENT_ENCODING, form.coding.value());
         match &form.etag {
             Some(etag) => headers.insert(header::ETAG, etag.clone()),
             // One that is no tag has no place for the suffix, and is not this form's.
             None => headers.remove(header::ETAG),
         };
-        for name in OF_THE_BYTES {
-            headers.remove(name);
-        }
     }
 }
 

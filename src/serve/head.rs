@@ -39,21 +39,32 @@ const PLACES: [HeaderName; 2] = [header::CONTENT_LENGTH, header::ACCEPT_RANGES];
 
 /// Status and fields as they are stored, and the entity tag that stands for them.
 pub(crate) fn full_head(status: StatusCode, headers: &HeaderMap, etag: Option<&HeaderValue>) -> Response<()> {
-    let mut head = Response::new(());
-    *head.status_mut() = status;
-    *head.headers_mut() = headers.clone();
+    let mut head = with_fields(status, headers);
     if let Some(etag) = etag {
         head.headers_mut().insert(header::ETAG, etag.clone());
     }
     head
 }
 
+fn with_fields(status: StatusCode, fields: &HeaderMap) -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = fields.clone();
+    head
+}
+
+/// Has its place, and is said anew by every answer.
+const LATER: HeaderValue = HeaderValue::from_static("");
+
 /// [`full_head`] of what is stored, made once. The fields that every answer says anew have their places in it
 /// already, so that none has to be made room for: `Age`, `Date`, `Expires` and `Cache-Status`, and those of the bytes,
 /// which [`on_top`] sets or takes out.
 pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Response<()> {
-    const LATER: HeaderValue = HeaderValue::from_static("");
-    let fields = head.ready.fields.get_or_init(|| {
+    with_fields(head.status, ready_fields(head, etag))
+}
+
+fn ready_fields<'a>(head: &'a StoredHead, etag: Option<&HeaderValue>) -> &'a HeaderMap {
+    head.ready.fields.get_or_init(|| {
         let mut fields = head.headers.clone();
         let expires = head.expires_after.map(|_| header::EXPIRES);
         // Where a cache nearer to the origin has said how it came about, ours goes behind that.
@@ -70,35 +81,53 @@ pub(super) fn ready_head(head: &StoredHead, etag: Option<&HeaderValue>) -> Respo
             fields.insert(name, LATER);
         }
         fields
+    })
+}
+
+/// The 304 for what is stored, in the same way.
+pub(super) fn ready_304(head: &StoredHead, etag: Option<&HeaderValue>) -> Response<()> {
+    let fields = head.ready.unchanged.get_or_init(|| {
+        let mut fields = fields_of_304(ready_fields(head, etag), etag);
+        fields.insert(CACHE_STATUS, LATER);
+        fields
     });
-    full_head(head.status, fields, etag)
+    with_fields(StatusCode::NOT_MODIFIED, fields)
 }
 
 /// RFC 9110 §13.2.1: conditions are judged where the answer would be 2xx without them; and here only those of
-/// methods to which 304 is an answer (§13.1.2). `etag` is the page's, whatever form of it the head is of.
+/// methods to which 304 is an answer (§13.1.2).
+pub(super) fn may_be_304(status: StatusCode, method: &Method) -> bool {
+    status.is_success() && matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// The 304 in place of an answer with this head, if the client's conditions make it one. `etag` is the page's, whatever
+/// form of it the head is of.
 pub(crate) fn not_modified(
     head: &Response<()>,
     etag: Option<&HeaderValue>,
     method: &Method,
     client: &HeaderMap,
 ) -> Option<Response<Body>> {
-    let is_unchanged = head.status().is_success()
-        && matches!(*method, Method::GET | Method::HEAD)
+    let is_unchanged = may_be_304(head.status(), method)
         && client_condition(client, etag, head.headers()) == Condition::NotModified;
     is_unchanged.then(|| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        // §15.4.5: "Last-Modified might be useful if the response does not have an ETag field".
-        let modified = etag.is_none().then_some(header::LAST_MODIFIED);
-        let fields = response.headers_mut();
-        fields.reserve(ROOM);
-        for (name, value) in head.headers() {
-            if IN_304.contains(name) || modified.as_ref() == Some(name) {
-                fields.append(name, value.clone());
-            }
-        }
+        *response.headers_mut() = fields_of_304(head.headers(), etag);
         response
     })
+}
+
+fn fields_of_304(headers: &HeaderMap, etag: Option<&HeaderValue>) -> HeaderMap {
+    // §15.4.5: "Last-Modified might be useful if the response does not have an ETag field".
+    let modified = etag.is_none().then_some(header::LAST_MODIFIED);
+    let mut fields = HeaderMap::with_capacity(ROOM);
+    for (name, value) in headers {
+        if IN_304.contains(name) || modified.as_ref() == Some(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    fields
 }
 
 /// The stored head over the file service's: of its fields only those about the bytes stay.

@@ -15,11 +15,11 @@ use axum::body::Body;
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 
-use crate::policy::validate::{range_is_wanted, single_range};
+use crate::policy::validate::{Condition, if_none_match, range_is_wanted, single_range};
 use crate::snapshot::{Snapshot, Store};
 
 pub(crate) use coded::{Chosen, chosen};
-use head::{alone, on_top, ready_head};
+use head::{alone, may_be_304, on_top, ready_304, ready_head};
 pub(crate) use head::{full_head, not_modified};
 pub(crate) use times::Times;
 
@@ -39,6 +39,15 @@ pub(crate) async fn answer(
     (times, chosen): (Times, &Chosen),
 ) -> Result<Response<Body>, Changed> {
     let stored = &snapshot.rendering.head;
+    // By the tag alone, before there is a whole head.
+    if may_be_304(stored.status, method)
+        && if_none_match(client, snapshot.etag.as_ref()) == Some(Condition::NotModified)
+    {
+        let mut head = ready_304(stored, snapshot.etag.as_ref());
+        times.write_to(head.headers_mut(), stored);
+        chosen.write_validators_to(head.headers_mut());
+        return Ok(head.map(|()| Body::empty()));
+    }
     let mut head = ready_head(stored, snapshot.etag.as_ref());
     times.write_to(head.headers_mut(), stored);
     chosen.write_to(head.headers_mut());

@@ -10,6 +10,9 @@ use crate::head::Seal;
 use super::Store;
 use super::usage::Room;
 
+/// What is written to see whether anything can be, in bytes: a block of most file systems.
+const PROBE: usize = 4096;
+
 /// A temporary file, sealed as it grows.
 pub(crate) struct BodyWriter {
     file: tempfile::NamedTempFile,
@@ -54,6 +57,14 @@ impl Store {
         })
     }
 
+    /// Whether the disk takes a page: one that is full still makes files, and writes nothing into them.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) fn try_disk(self: &Arc<Self>) -> Result<(), WriteError> {
+        self.body_writer()?.write(&[0; PROBE])
+    }
+
     /// Whether the disk took nothing when it was last asked to.
     pub(crate) fn is_refusing(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
@@ -70,7 +81,8 @@ impl BodyWriter {
         }
         self.store.relieve();
         let path = self.file.path().to_owned();
-        self.fs.write(self.file.as_file_mut(), &path, bytes)?;
+        let written = self.fs.write(self.file.as_file_mut(), &path, bytes);
+        written.inspect_err(|_| self.store.refuses.store(true, Ordering::Relaxed))?;
         self.hasher.update(bytes);
         self.length = length;
         Ok(())

@@ -126,6 +126,11 @@ impl BodyFile {
         self.fs.read_whole(&self.path, &self.id).ok().flatten()
     }
 
+    /// The same where nothing has to be waited for.
+    pub(super) fn read_now(&self) -> Option<Vec<u8>> {
+        self.fs.read_now(&self.path, &self.id)
+    }
+
     /// From now on its bytes are not held in memory.
     pub(super) fn retire(&self) {
         self.is_retired.store(true, Ordering::SeqCst);

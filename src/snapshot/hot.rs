@@ -128,21 +128,28 @@ impl Hot {
 
     /// All of a body, read in one job, and held from then on if it may be; nothing if its file is another by now.
     pub(crate) async fn load(self: &Arc<Self>, body: &Arc<BodyFile>, room: Room) -> Option<Bytes> {
+        // To another thread and back is several times what reading it takes.
+        if body.id.size() <= SMALL
+            && let Some(bytes) = body.read_now()
+        {
+            return self.accept(body, bytes, room);
+        }
         let (hot, body) = (Arc::clone(self), Arc::clone(body));
-        let load = move || {
-            let bytes = body.read()?;
-            let is_held = hot.takes(bytes.len() as u64);
-            // What is served from memory for hours has to be right, however coarse the file's times are.
-            if is_held && body.piece.coding.is_none() && Seal::of(&bytes) != body.piece.seal {
-                return None;
-            }
-            let bytes = Bytes::from_owner(Counted(bytes, room));
-            if is_held {
-                hot.hold(&body, &bytes);
-            }
-            Some(bytes)
-        };
+        let load = move || hot.accept(&body, body.read()?, room);
         tokio::task::spawn_blocking(load).await.ok().flatten()
+    }
+
+    fn accept(&self, body: &BodyFile, bytes: Vec<u8>, room: Room) -> Option<Bytes> {
+        let is_held = self.takes(bytes.len() as u64);
+        // What is served from memory for hours has to be right, however coarse the file's times are.
+        if is_held && body.piece.coding.is_none() && Seal::of(&bytes) != body.piece.seal {
+            return None;
+        }
+        let bytes = Bytes::from_owner(Counted(bytes, room));
+        if is_held {
+            self.hold(body, &bytes);
+        }
+        Some(bytes)
     }
 
     fn hold(&self, body: &BodyFile, bytes: &Bytes) {

@@ -168,6 +168,6 @@ phases! {
     a_page_that_is_not_there_survives_every_fault: NotFound, 1;
     a_hand_edit_survives_every_fault: HandEdit, 6;
     // How many there are depends on when the watcher hears of it.
-    a_foreign_change_survives_every_fault: ForeignChange, 1;
-    a_directory_made_anew_survives_every_fault: Rescan, 1;
+    a_foreign_change_survives_every_fault: ForeignChange, 2;
+    a_directory_made_anew_survives_every_fault: Rescan, 2;
 }

@@ -1,7 +1,7 @@
 //! The meeting place of the thread that has the events and the thread that passes them on. Bounded:
 //! what does not fit becomes a rescan.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ pub(super) struct Change {
 /// What has come in since the last batch.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub(super) changes: BTreeMap<PathBuf, Change>,
+    pub(super) changes: HashMap<PathBuf, Change>,
     /// Events were lost, those of new directories among them.
     pub(super) overflow: bool,
     /// The root itself was removed or renamed.
@@ -95,14 +95,19 @@ impl Signals {
     /// Takes an event in, on the thread of its source. Never waits for what a batch leads to.
     pub(super) fn take_in(&self, result: notify::Result<Event>) {
         let mut pending = self.lock();
-        if pending.note(result, &self.root, &*self.skip) {
-            pending.arrivals += 1;
-            drop(pending);
+        if !pending.note(result, &self.root, &*self.skip) {
+            return;
+        }
+        pending.arrivals += 1;
+        let is_first = pending.arrivals == 1;
+        drop(pending);
+        // Who has been woken looks by itself whether there are more.
+        if is_first {
             self.arrived.notify_all();
         }
     }
 
-    /// Waits for something to happen, for `timeout` at most, and then for it to be over.
+    /// Waits for something to happen, for `timeout` at most, and then for a while in which nothing does.
     pub(super) fn wait(&self, timeout: Duration, pace: &Pace) -> Woken {
         let pending = self.lock();
         let mut pending = self.wait_while(pending, timeout, |pending| pending.arrivals == 0);
@@ -111,7 +116,7 @@ impl Signals {
             loop {
                 let seen = pending.arrivals;
                 let left = end.saturating_duration_since(Instant::now()).min(pace.quiet);
-                pending = self.wait_while(pending, left, |pending| pending.arrivals == seen);
+                pending = self.wait_while(pending, left, |_| true);
                 if pending.stop || pending.arrivals == seen || Instant::now() >= end {
                     break;
                 }

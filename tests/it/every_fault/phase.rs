@@ -117,10 +117,11 @@ impl Phase {
 
 /// What is in memory is served until the watcher has said what became of the files.
 async fn until_noticed(world: &mut World) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    eventually("the change to be noticed", async || {
-        seen.push(world.get().await);
-        world.disk.is_asked().then_some(())
+    let mut seen = vec![world.get().await];
+    let mut asked = 0;
+    eventually("the change to be noticed, and looked at", async || {
+        let before = std::mem::replace(&mut asked, world.disk.asked_so_far());
+        (asked > 0 && asked == before).then_some(())
     })
     .await;
     seen.push(world.get().await);

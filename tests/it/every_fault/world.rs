@@ -71,9 +71,9 @@ impl Disk {
         };
     }
 
-    /// Whether it was asked for anything since it was broken.
-    pub(super) fn is_asked(&self) -> bool {
-        self.asked().all > 0
+    /// How often it was asked for something since it was broken.
+    pub(super) fn asked_so_far(&self) -> usize {
+        self.asked().all
     }
 
     /// Whole again; what has failed, by name.

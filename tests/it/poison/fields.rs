@@ -344,12 +344,10 @@ async fn a_thousand_at_once_share_the_page_of_nobody() {
     let begun = join_all(begun).await;
     gate.arrivals(1).await;
     gate.open();
-    let answers = join_all(
-        begun
-            .into_iter()
-            .map(async |begun| begun.head().await.finish().await),
-    )
-    .await;
+    let answers = begun
+        .into_iter()
+        .map(|begun| async move { begun.head().await.finish().await });
+    let answers = join_all(answers).await;
     let bodies: BTreeMap<String, usize> = answers.iter().fold(BTreeMap::new(), |mut bodies, answer| {
         *bodies.entry(answer.text()).or_default() += 1;
         bodies
