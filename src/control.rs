@@ -273,6 +273,11 @@ impl Refusal {
         let text = crate::error::chain(error);
         match error.kind() {
             ErrorKind::Config => Self::unclear(text),
+            ErrorKind::NotReady => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                text,
+                "repeat the request when `GET /readyz` answers 200",
+            ),
             _ => Self::new(
                 StatusCode::CONFLICT,
                 text,

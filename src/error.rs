@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Foreign,
     /// An address cannot be listened on.
     Bind,
+    /// The snapshot directory has not been read through since the start, so what is stored is not known yet.
+    NotReady,
 }
 
 /// Why a proxy, a control server or a listener could not be made.

@@ -144,7 +144,7 @@ impl Loaded {
     pub fn blame(&self, error: Error) -> ConfigError {
         let key = error.setting().or(match error.kind() {
             ErrorKind::Directory | ErrorKind::Foreign => Some("snapshot_dir"),
-            ErrorKind::Config | ErrorKind::Bind => None,
+            ErrorKind::Config | ErrorKind::Bind | ErrorKind::NotReady => None,
         });
         let message = error.to_string();
         let hint = error.hint().map(str::to_owned);

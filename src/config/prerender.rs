@@ -49,6 +49,13 @@ pub struct PrerenderOptions {
     pub max_depth: usize,
 }
 
+impl PrerenderOptions {
+    /// Whether they name something to render, and not only how that is done.
+    pub fn names_pages(&self) -> bool {
+        self.crawl || !self.pages.is_empty() || !self.sitemaps.is_empty()
+    }
+}
+
 impl Default for PrerenderOptions {
     fn default() -> Self {
         Self {

@@ -302,6 +302,7 @@ async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
         log.lock().unwrap().push(patterns.join(" "));
         match patterns {
             ["/locked"] => Err(Error::new(ErrorKind::Directory, "read-only")),
+            ["/early"] => Err(Error::new(ErrorKind::NotReady, "not read through")),
             ["panic"] => panic!("a renderer of somebody else's"),
             _ => Ok(7),
         }
@@ -319,8 +320,10 @@ async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
         json!(["*"])
     );
     assert_eq!(rig.refresh("?mode=render&pattern=/locked", "").await.status, 409);
+    assert_eq!(rig.refresh("?mode=render&pattern=/early", "").await.status, 503);
     assert_eq!(rig.refresh("?mode=render&pattern=panic", "").await.status, 500);
-    assert_eq!(*asked.lock().unwrap(), ["/a /b", "*", "/locked", "panic"]);
+    let expected = ["/a /b", "*", "/locked", "/early", "panic"];
+    assert_eq!(*asked.lock().unwrap(), expected);
     assert!(rig.told().is_empty(), "nothing is invalidated");
 
     let nobody = with_token("token");

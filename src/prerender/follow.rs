@@ -45,9 +45,9 @@ pub(super) async fn look_through(
         (Kind::Page, Some(body)) if options.crawl && !is_coded => {
             let max_depth = options.max_depth;
             if is_of(&["text/html", "application/xhtml+xml"]) {
-                Box::new(move || linked(&site, &job, Links::in_html(&body), max_depth))
+                Box::new(move || linked(&site, &job, Links::in_html(&body, most), max_depth))
             } else if is_of(&["text/css"]) {
-                Box::new(move || linked(&site, &job, Links::in_css(&body), max_depth))
+                Box::new(move || linked(&site, &job, Links::in_css(&body, most), max_depth))
             } else {
                 return Found::default();
             }
@@ -59,7 +59,10 @@ pub(super) async fn look_through(
 }
 
 fn linked(site: &Site, job: &Job, links: Links, max_depth: usize) -> Found {
-    let mut found = Found::default();
+    let mut found = Found {
+        beyond: links.beyond,
+        ..Found::default()
+    };
     let base = links.base.and_then(|base| site.follow(&job.address, &base));
     let base = match base {
         Some(Link::Own(base)) => base,

@@ -5,6 +5,7 @@
 //! `robots.txt` and robots fields are about search engines and not read. Forms are not sent.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use lol_html::html_content::{Element, TextChunk};
 use lol_html::{HtmlRewriter, MemorySettings, Settings, element, text};
@@ -34,18 +35,32 @@ const RELATIONS: [&str; 12] = [
     "stylesheet",
 ];
 
-/// The addresses in a page, as they are written.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The addresses in a page, as they are written, each of them once.
+#[derive(Debug)]
 pub(super) struct Links {
     /// What they are relative to, if not the page.
     pub(super) base: Option<String>,
     pub(super) found: Vec<String>,
+    /// For want of room; one that is there twice is two of them.
+    pub(super) beyond: u64,
+    seen: HashSet<Box<str>>,
+    most: usize,
 }
 
 impl Links {
-    /// Those in HTML, as far as it can be read, in the order in which they stand there.
-    pub(super) fn in_html(html: &[u8]) -> Self {
-        let links = RefCell::new(Self::default());
+    fn at_most(most: usize) -> Self {
+        Self {
+            base: None,
+            found: Vec::new(),
+            beyond: 0,
+            seen: HashSet::new(),
+            most,
+        }
+    }
+
+    /// So many at most of those in HTML, as far as it can be read, in the order in which they stand there.
+    pub(super) fn in_html(html: &[u8], most: usize) -> Self {
+        let links = RefCell::new(Self::at_most(most));
         let style = RefCell::new(String::new());
         let settings = Settings::new()
             .with_strict(false)
@@ -58,7 +73,7 @@ impl Links {
                 let mut style = style.borrow_mut();
                 style.push_str(chunk.as_str());
                 if chunk.last_in_text_node() {
-                    links.borrow_mut().found.extend(css::addresses(&style));
+                    links.borrow_mut().take(css::addresses(&style));
                     style.clear();
                 }
                 Ok(())
@@ -69,14 +84,27 @@ impl Links {
             Ok(()) => drop(rewriter.end()),
             Err(_) => drop(rewriter),
         }
-        links.take()
+        links.into_inner()
     }
 
-    /// Those in a style sheet.
-    pub(super) fn in_css(css: &[u8]) -> Self {
-        Self {
-            base: None,
-            found: css::addresses(&String::from_utf8_lossy(css)),
+    /// So many at most of those in a style sheet.
+    pub(super) fn in_css(css: &[u8], most: usize) -> Self {
+        let mut links = Self::at_most(most);
+        links.take(css::addresses(&String::from_utf8_lossy(css)));
+        links
+    }
+
+    fn take<'a>(&mut self, addresses: impl IntoIterator<Item = &'a str>) {
+        for address in addresses {
+            if self.seen.contains(address) {
+                continue;
+            }
+            if self.found.len() >= self.most {
+                self.beyond += 1;
+                continue;
+            }
+            self.seen.insert(address.into());
+            self.found.push(address.to_owned());
         }
     }
 
@@ -94,17 +122,17 @@ impl Links {
             "a" | "area" if has_relation(&["nofollow"]) => {}
             "link" if !has_relation(&RELATIONS) => {}
             "base" => {}
-            "object" => self.found.extend(value("data")),
-            "a" | "area" | "link" | "image" | "use" => self.found.extend(value("href")),
-            _ => self.found.extend(value("src")),
+            "object" => self.take(value("data").as_deref()),
+            "a" | "area" | "link" | "image" | "use" => self.take(value("href").as_deref()),
+            _ => self.take(value("src").as_deref()),
         }
-        self.found.extend(value("poster").filter(|_| tag == "video"));
+        if tag == "video" {
+            self.take(value("poster").as_deref());
+        }
         for name in ["srcset", "imagesrcset"] {
-            let candidates = value(name).unwrap_or_default();
-            self.found.extend(candidates_of(&candidates).map(str::to_owned));
+            self.take(candidates_of(&value(name).unwrap_or_default()));
         }
-        self.found
-            .extend(css::addresses(&value("style").unwrap_or_default()));
+        self.take(css::addresses(&value("style").unwrap_or_default()));
     }
 }
 
@@ -124,15 +152,21 @@ fn candidates_of(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// `#x10FFFF;`, and a few zeros.
+const LONGEST_REFERENCE: usize = 12;
+
 /// Character references, as far as they stand in addresses: numbers, and the five names that XML knows.
 pub(super) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('&') {
         out.push_str(before);
-        let reference = behind
-            .split_once(';')
-            .and_then(|(name, rest)| Some((named(name)?, rest)));
+        // No reference is longer, but for zeros that nobody writes.
+        let end = behind
+            .bytes()
+            .take(LONGEST_REFERENCE)
+            .position(|byte| byte == b';');
+        let reference = end.and_then(|end| Some((named(behind.get(..end)?)?, behind.get(end + 1..)?)));
         match reference {
             Some((char, behind)) => {
                 out.push(char);
@@ -187,9 +221,9 @@ mod tests {
             <iframe src="/frame"></iframe><object data="/o.svg"></object><input type=image src="/i.png">
             <svg><use href="/sprite.svg#x"/></svg><form action="/send"></form>
             <!-- <a href="/commented"> -->"#;
-        let links = Links::in_html(html);
+        let links = Links::in_html(html, 99);
         assert_eq!(links.base.as_deref(), Some("/base/"));
-        let expected = "/a?x=1&y=2 /de /style.css /s.png /s.png /l.png /script.js /ground.png /body.png /one /two \
+        let expected = "/a?x=1&y=2 /de /style.css /s.png /l.png /script.js /ground.png /body.png /one /two \
             /four /img.png /img-1.png /img-2.png /img,3.png,/img-4.png /p.avif /v.mp4 /poster.jpg /t.vtt /a.ogg \
             /frame /o.svg /i.png /sprite.svg#x";
         assert_eq!(links.found.join(" "), expected);
@@ -204,7 +238,7 @@ mod tests {
             b"\xff\xfe<a hr\xffef",
             b"<a href=\"&#x110000;&#;&;&amp\">",
         ] {
-            let links = Links::in_html(html);
+            let links = Links::in_html(html, 99);
             assert!(links.found.len() <= 1, "{links:?}");
         }
     }
@@ -216,8 +250,24 @@ mod tests {
             ("&#47;a&#x2F;b", "/a/b"),
             ("/a?b&c=d;e", "/a?b&c=d;e"),
             ("&quot;&apos;&lt;&gt;&", "\"'<>&"),
+            (
+                "&x&üüüüüü&amp;&#0000000000000047;",
+                "&x&üüüüüü&&#0000000000000047;",
+            ),
         ] {
             assert_eq!(decoded(text), expected);
         }
+        // Quadratic, it would go on for hours.
+        let many = "&".repeat(4 << 20);
+        assert_eq!(decoded(&format!("{many};")).len(), many.len() + 1);
+    }
+
+    #[test]
+    fn each_address_is_found_once_and_no_more_of_them_than_there_is_room_for() {
+        let html = "<a href=/a><a href=/a><p style='background:url(/b)'><img srcset='/b 1x,/c 2x,/d 3x'>";
+        let links = Links::in_html(html.as_bytes(), 3);
+        assert_eq!((links.found.join(" "), links.beyond), ("/a /b /c".into(), 1));
+        let links = Links::in_css(b"url(a)url(b)url(a)url(c)", 2);
+        assert_eq!((links.found.join(" "), links.beyond), ("a b".into(), 1));
     }
 }

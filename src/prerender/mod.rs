@@ -22,6 +22,7 @@ mod site;
 #[cfg(feature = "crawl")]
 mod sitemap;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::config::{PrerenderOptions, Scope};
@@ -33,6 +34,7 @@ use crate::config::CreateProxyConfig;
 use crate::config::check::rule_book;
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Proxy;
+use pace::Paced;
 use site::Site;
 
 /// Renders pages, and tells `observe` of each as it is done.
@@ -64,11 +66,21 @@ pub async fn prerender(
     options: &PrerenderOptions,
     observe: impl FnMut(Event<'_>),
 ) -> Result<Summary, Error> {
+    at_pace(proxy, options, &Paced::new(options), observe).await
+}
+
+async fn at_pace(
+    proxy: &Proxy,
+    options: &PrerenderOptions,
+    paced: &Arc<Paced>,
+    mut observe: impl FnMut(Event<'_>),
+) -> Result<Summary, Error> {
     if !proxy.may_write().await {
         return Err(read_only(proxy));
     }
-    let seeds = run::seeds(proxy, options).await?;
-    Ok(run::run(proxy, options, seeds, observe).await)
+    let seeds = run::seeds(proxy, options, &mut observe).await?;
+    let seeds = (seeds, run::Redirects::Followed);
+    Ok(run::run(proxy, options, seeds, paced, observe).await)
 }
 
 /// Whether this could be done for a site with this configuration. Touches no directory.

@@ -19,6 +19,8 @@ pub(super) struct Job {
         expect(dead_code, reason = "only what is crawled leads further")
     )]
     pub(super) depth: usize,
+    /// Redirects between it and what was asked for, or linked to.
+    pub(super) hops: u32,
     /// How often it has been asked for.
     pub(super) tries: u32,
 }
@@ -46,6 +48,7 @@ impl Job {
         Self {
             address,
             found_on: Some(Arc::clone(found_on)),
+            hops: 0,
             tries: 0,
             ..self.clone()
         }

@@ -1,24 +1,27 @@
 //! What is stored, rendered anew behind a server: the old pages answer until the new ones are there.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::uri::PathAndQuery;
 use tokio::sync::Notify;
 
+use super::pace::Paced;
 use super::report::Summary;
-use super::run::{Seed, run};
-use super::{Event, PrerenderOptions, Scope, read_only};
+use super::run::{Redirects, Seed, run};
+use super::{Event, PrerenderOptions, Scope, at_pace, read_only};
 use crate::error::{Error, ErrorKind};
-use crate::invalidate::RefreshMode;
 use crate::key::{line_of, parts_of};
 use crate::pattern::KeyPattern;
 use crate::proxy::{Address, Proxy};
+use crate::snapshot::Marked;
 
 /// Renders stored pages anew when it is told to, one run after the other.
 #[derive(Debug)]
 pub struct Renderer {
     proxy: Proxy,
+    options: PrerenderOptions,
+    paced: Arc<Paced>,
     /// To be rendered: what is asked for twice is rendered once.
     pending: Mutex<HashSet<Address>>,
     more: Notify,
@@ -29,43 +32,52 @@ pub struct Renderer {
 pub(super) struct Stored {
     /// What an order can ask for.
     pub(super) pages: Vec<Address>,
-    /// What else there is, as lines: other methods, variants, and what visitors' fields are part of the key of.
-    others: Vec<String>,
+    /// What else there is, as keys: other methods, variants, and what visitors' fields are part of the key of.
+    others: Vec<(Box<str>, Marked)>,
 }
 
 impl Renderer {
-    /// For this proxy. Nothing is rendered unless [`run`](Self::run) is polled.
-    pub fn new(proxy: Proxy) -> Self {
+    /// For this proxy, as fast as the options say. Nothing is rendered unless [`run`](Self::run) is polled.
+    pub fn new(proxy: Proxy, options: PrerenderOptions) -> Self {
         Self {
+            paced: Paced::new(&options),
             proxy,
+            options,
             pending: Mutex::default(),
             more: Notify::new(),
         }
     }
 
-    /// Has what is stored and matches rendered anew, and says how many pages that are. Variants, and pages of which
-    /// visitors' fields are part of the key, cannot be rendered without those visitors: they are to be validated
-    /// before they are used again. Waits for the disk.
+    /// Has what is stored and matches rendered anew, and says how many pages that are. Fills that are under way do
+    /// not count as that. Variants, and pages of which visitors' fields are part of the key, cannot be rendered
+    /// without those visitors: they are to be validated before they are used again. Waits for the disk.
     ///
     /// # Errors
-    /// A text that is no pattern, or a directory that this process does not write.
+    /// A text that is no pattern, a directory that this process does not write, or one that has not been read through
+    /// yet ([`ErrorKind::NotReady`]).
     pub fn begin(&self, patterns: &[&str]) -> Result<usize, Error> {
-        let mut found = Stored::default();
-        for pattern in patterns {
-            let of_it = stored(&self.proxy, pattern)?;
-            found.pages.extend(of_it.pages);
-            found.others.extend(of_it.others);
-        }
+        let patterns: Arc<[KeyPattern]> = patterns
+            .iter()
+            .map(|text| pattern(text))
+            .collect::<Result<_, _>>()?;
         if !self.proxy.is_writer() {
             return Err(read_only(&self.proxy));
         }
-        if !found.others.is_empty() {
-            let others: Vec<&str> = found.others.iter().map(String::as_str).collect();
-            let marked = self.proxy.trigger().begin(&others, RefreshMode::Stale);
-            marked.map_err(|error| {
-                Error::new(ErrorKind::Directory, "cannot mark pages to be validated").with_source(error)
-            })?;
+        if !self.proxy.is_ready() {
+            let what = "nothing is rendered: the snapshot directory has not been read through yet";
+            return Err(Error::new(ErrorKind::NotReady, what));
         }
+        let mut found = Stored::default();
+        for pattern in patterns.iter() {
+            let of_it = matching(&self.proxy, pattern);
+            found.pages.extend(of_it.pages);
+            found.others.extend(of_it.others);
+        }
+        found.others.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        found.others.dedup();
+        self.proxy.anew(&patterns, &found.others).map_err(|error| {
+            Error::new(ErrorKind::Directory, "cannot mark pages to be validated").with_source(error)
+        })?;
         let pages: HashSet<Address> = found.pages.into_iter().collect();
         let count = pages.len();
         self.pending().extend(pages);
@@ -73,15 +85,22 @@ impl Renderer {
         Ok(count)
     }
 
-    /// Renders what [`begin`](Self::begin) takes in, as fast as the options say, until it is dropped. Tells of each
-    /// run.
-    pub async fn run(&self, options: &PrerenderOptions, mut observe: impl FnMut(&Summary)) {
+    /// Renders what the options name, as [`prerender`](super::prerender) does, at one pace with [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`prerender`](super::prerender).
+    pub async fn ahead(&self, observe: impl FnMut(Event<'_>)) -> Result<Summary, Error> {
+        at_pace(&self.proxy, &self.options, &self.paced, observe).await
+    }
+
+    /// Renders what [`begin`](Self::begin) takes in until it is dropped. Tells of each run.
+    pub async fn run(&self, mut observe: impl FnMut(&Summary)) {
         let options = PrerenderOptions {
             scope: Scope::All,
             crawl: false,
             // What is stored is bounded elsewhere.
             max_pages: usize::MAX,
-            ..options.clone()
+            ..self.options.clone()
         };
         loop {
             self.more.notified().await;
@@ -91,7 +110,8 @@ impl Renderer {
             }
             let mut seeds: Vec<Seed> = pages.into_iter().map(Seed::page).collect();
             seeds.sort_by(|one, other| one.address.target.as_str().cmp(other.address.target.as_str()));
-            let summary = run(&self.proxy, &options, seeds, |event| {
+            let seeds = (seeds, Redirects::Left);
+            let summary = run(&self.proxy, &options, seeds, &self.paced, |event| {
                 if let Event::Page(page, ..) = event
                     && page.is_failure()
                 {
@@ -117,22 +137,26 @@ impl Renderer {
 /// # Errors
 /// A text that is no pattern.
 pub(super) fn stored(proxy: &Proxy, pattern: &str) -> Result<Stored, Error> {
-    let compiled = self::pattern(pattern)?;
+    Ok(matching(proxy, &self::pattern(pattern)?))
+}
+
+fn matching(proxy: &Proxy, pattern: &KeyPattern) -> Stored {
     let public = proxy.site().0.public.clone();
+    let public = public.as_ref().map(|(scheme, host)| (&**scheme, &**host));
     let mut found = Stored::default();
-    for key in proxy.matching(&compiled) {
+    for key in proxy.matching(pattern) {
         let line = key.own.as_deref().unwrap_or(line_of(&key.key));
-        let page = address(
-            line,
-            &key.key,
-            public.as_ref().map(|(scheme, host)| (&**scheme, &**host)),
-        );
-        if key.has_variants || page.is_none() {
-            found.others.push(line_of(&key.key).to_owned());
+        match address(line, &key.key, public) {
+            Some(page) => {
+                found.pages.push(page);
+                if key.has_variants {
+                    found.others.push((key.key, Marked::Variants));
+                }
+            }
+            None => found.others.push((key.key, Marked::All)),
         }
-        found.pages.extend(page);
     }
-    Ok(found)
+    found
 }
 
 /// # Errors

@@ -55,6 +55,8 @@ pub enum Event<'a> {
     Page(&'a PageReport, usize, usize),
     /// The backend is not asked for so long.
     Waiting(Duration),
+    /// Patterns wait until the snapshot directory has been read through, which takes a while.
+    Reading,
 }
 
 /// How many pages became what.
@@ -95,7 +97,8 @@ impl Summary {
         self.missing_by_name + self.broken
     }
 
-    pub(super) fn count(&mut self, page: &PageReport) {
+    /// Counts one more page.
+    pub fn count(&mut self, page: &PageReport) {
         match page.became {
             Became::Missing => {
                 self.missing += 1;

@@ -1,5 +1,6 @@
 //! A run: pages are ordered as fast as the pace allows, and what they lead to joins the plan.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +10,7 @@ use http::{HeaderValue, header};
 
 #[cfg(feature = "crawl")]
 use super::follow::look_through;
-use super::pace::{Leave, Pace};
+use super::pace::{Pace, Paced, Refusal, Turn, Wait};
 use super::plan::{Job, Kind, Origin, Plan};
 use super::renderer::{pattern, stored};
 use super::report::{Event, PageReport, Summary};
@@ -20,6 +21,21 @@ use crate::config::Scope;
 use crate::error::Error;
 use crate::outcome::Reason;
 use crate::proxy::{Address, Became, Ordered, Proxy};
+
+/// Redirects in a row that are followed, as browsers and libraries have it.
+const MOST_HOPS: u32 = 10;
+/// Between one look whether the directory has been read through and the next.
+const PAUSE: Duration = Duration::from_millis(5);
+/// After so many looks it is told that there is a wait.
+const SOON: usize = 200;
+
+/// What is done about redirects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Redirects {
+    Followed,
+    /// The pages are all there is to do.
+    Left,
+}
 
 /// What is asked for.
 pub(super) struct Seed {
@@ -75,34 +91,46 @@ pub(super) fn named(site: &Site, options: &PrerenderOptions) -> Result<Vec<Seed>
 ///
 /// # Errors
 /// As [`named`].
-pub(super) async fn seeds(proxy: &Proxy, options: &PrerenderOptions) -> Result<Vec<Seed>, Error> {
+pub(super) async fn seeds(
+    proxy: &Proxy,
+    options: &PrerenderOptions,
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<Vec<Seed>, Error> {
     let mut seeds = named(&Site::of(proxy), options)?;
     for text in options.pages.iter().filter(|text| text.contains('*')) {
-        until_ready(proxy).await;
+        until(|| proxy.is_ready(), PAUSE, || observe(Event::Reading)).await;
         let found = stored(proxy, text)?.pages;
         seeds.extend(found.into_iter().map(Seed::page));
     }
     Ok(seeds)
 }
 
-async fn until_ready(proxy: &Proxy) {
-    while !proxy.is_ready() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Has it told once that it is not ready soon.
+async fn until(is_ready: impl Fn() -> bool, pause: Duration, mut tell: impl FnMut()) {
+    let mut looks = 0;
+    while !is_ready() {
+        looks += 1;
+        if looks == SOON {
+            tell();
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
 pub(super) async fn run(
     proxy: &Proxy,
     options: &PrerenderOptions,
-    seeds: Vec<Seed>,
+    (seeds, redirects): (Vec<Seed>, Redirects),
+    paced: &Arc<Paced>,
     mut observe: impl FnMut(Event<'_>),
 ) -> Summary {
     let mut run = Run {
         site: Arc::new(Site::of(proxy)),
         plan: Plan::new(options.max_pages.max(1)),
-        pace: Pace::new(options.concurrency, options.max_rps, Instant::now()),
+        paced,
         summary: Summary::default(),
         done: 0,
+        is_over: false,
     };
     for seed in seeds {
         run.plan.add(Job {
@@ -111,36 +139,35 @@ pub(super) async fn run(
             found_on: None,
             origin: Origin::Named,
             depth: 0,
+            hops: 0,
             tries: 0,
         });
     }
     let mut under_way = FuturesUnordered::new();
     loop {
-        let mut wake = None;
-        while !run.plan.is_empty() {
-            let now = Instant::now();
-            match run.pace.leave(under_way.len(), now) {
-                Leave::Now => {
+        let mut freed = pin!(paced.freed());
+        freed.as_mut().enable();
+        let mut wait = None;
+        while !run.plan.is_empty() && wait.is_none() {
+            match paced.take_turn(Instant::now()) {
+                Ok(turn) => {
                     let Some(job) = run.plan.next() else { break };
-                    run.pace.begun(now);
-                    under_way.push(render(proxy, options, Arc::clone(&run.site), job));
+                    let site = Arc::clone(&run.site);
+                    under_way.push(render(proxy, (options, redirects), site, (job, turn)));
                 }
-                Leave::At(at) => {
-                    wake = Some(at);
-                    break;
-                }
-                Leave::Later => break,
+                Err(until) => wait = Some(until),
             }
         }
-        let timer = async {
-            match wake {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+        let turn = async {
+            match wait {
+                Some(Wait::Until(at)) => tokio::time::sleep_until(at.into()).await,
+                Some(Wait::ForAnother) => freed.await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             Some(done) = under_way.next(), if !under_way.is_empty() => run.take_in(done, &mut observe),
-            () = timer, if wake.is_some() => {}
+            () = turn, if wait.is_some() => {}
             else => break,
         }
     }
@@ -148,12 +175,14 @@ pub(super) async fn run(
     run.summary
 }
 
-struct Run {
+struct Run<'a> {
     site: Arc<Site>,
     plan: Plan,
-    pace: Pace,
+    paced: &'a Paced,
     summary: Summary,
     done: usize,
+    /// The backend is too busy: what is not under way is not asked for.
+    is_over: bool,
 }
 
 /// One job, done.
@@ -174,7 +203,7 @@ pub(super) struct Found {
     pub(super) problem: Option<String>,
 }
 
-impl Run {
+impl Run<'_> {
     fn take_in(&mut self, done: Done, observe: &mut impl FnMut(Event<'_>)) {
         let Done {
             mut job,
@@ -184,31 +213,51 @@ impl Run {
         } = done;
         let mut problem = found.problem;
         if is_refusal(&ordered) {
-            let now = Instant::now();
             let named = wait_of(ordered.retry_after.as_ref(), system_now());
-            let wait = self.pace.refused(named, now);
             job.tries += 1;
-            if let Some(wait) = wait.filter(|_| job.tries < TRIES) {
-                observe(Event::Waiting(wait));
-                return self.plan.again(job);
+            match self.paced.tell(|pace| pace.refused(named, Instant::now())) {
+                Refusal::Again(wait) if job.tries < TRIES && !self.is_over => {
+                    observe(Event::Waiting(wait));
+                    return self.plan.again(job);
+                }
+                Refusal::NotAgain(wait) if !self.plan.is_empty() => observe(Event::Waiting(wait)),
+                Refusal::Again(_) | Refusal::NotAgain(_) => {}
+                Refusal::Enough => self.is_over = true,
             }
             problem = Some(format!("the backend is too busy, after {} requests", job.tries));
         } else if !ordered.was_asked {
-            self.pace.was_not_needed();
+            self.paced.tell(Pace::was_not_needed);
         } else if ordered.became == Became::Failed(Reason::Timeout) {
-            self.pace.slow_down();
+            self.paced.tell(Pace::slow_down);
         } else {
-            self.pace.answered(took);
+            self.paced.tell(|pace| pace.answered(took));
         }
         found.jobs.into_iter().for_each(|job| self.plan.add(job));
         self.summary.foreign += found.foreign;
         self.summary.beyond += found.beyond;
+        let status = ordered.status.map(|status| status.as_u16());
+        self.report(&job, (ordered.became, status, problem, took), observe);
+        while self.is_over
+            && let Some(job) = self.plan.next()
+        {
+            let problem = Some("not asked for: the backend is too busy".to_owned());
+            let became = Became::Failed(Reason::Busy);
+            self.report(&job, (became, None, problem, Duration::ZERO), observe);
+        }
+    }
+
+    fn report(
+        &mut self,
+        job: &Job,
+        (became, status, problem, took): (Became, Option<u16>, Option<String>, Duration),
+        observe: &mut impl FnMut(Event<'_>),
+    ) {
         self.done += 1;
         let page = PageReport {
             url: self.site.shown(&job.address),
             found_on: job.found_on.as_deref().map(str::to_owned),
-            became: ordered.became,
-            status: ordered.status.map(|status| status.as_u16()),
+            became,
+            status,
             problem,
             took,
             is_linked: job.origin != Origin::Named,
@@ -218,12 +267,20 @@ impl Run {
     }
 }
 
-async fn render(proxy: &Proxy, options: &PrerenderOptions, site: Arc<Site>, job: Job) -> Done {
+async fn render(
+    proxy: &Proxy,
+    (options, redirects): (&PrerenderOptions, Redirects),
+    site: Arc<Site>,
+    (job, turn): (Job, Turn),
+) -> Done {
     let begun = Instant::now();
     let ordered = proxy.order(&job.address, wanted(options, job.kind)).await;
     let took = begun.elapsed();
     let mut found = look_through(options, &site, &job, &ordered).await;
-    found.jobs.extend(redirected(&site, &job, &ordered));
+    if redirects == Redirects::Followed {
+        follow_redirect(&site, &job, &ordered, &mut found);
+    }
+    drop(turn);
     Done {
         job,
         ordered,
@@ -248,17 +305,34 @@ async fn look_through(_: &PrerenderOptions, _: &Arc<Site>, _: &Job, _: &Ordered)
     Found::default()
 }
 
-/// Where a redirect leads, if that is within the site.
-fn redirected(site: &Site, job: &Job, ordered: &Ordered) -> Option<Job> {
+/// Within the site, and not for ever.
+fn follow_redirect(site: &Site, job: &Job, ordered: &Ordered, found: &mut Found) {
+    let Some(address) = redirected(site, job, ordered) else {
+        return;
+    };
+    if job.hops < MOST_HOPS {
+        let here: Arc<str> = site.shown(&job.address).into();
+        let hops = job.hops + 1;
+        found.jobs.push(Job {
+            hops,
+            ..job.leads_to(address, &here)
+        });
+    } else if job.origin == Origin::Named {
+        found.problem = Some(format!("{MOST_HOPS} redirects lead here, and it is one more"));
+    } else {
+        found.beyond += 1;
+    }
+}
+
+fn redirected(site: &Site, job: &Job, ordered: &Ordered) -> Option<Address> {
     if !matches!(ordered.status?.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
     let location = ordered.headers.get(header::LOCATION)?;
-    let Some(Link::Own(address)) = site.follow(&job.address, location.to_str().ok()?) else {
-        return None;
-    };
-    let here: Arc<str> = site.shown(&job.address).into();
-    Some(job.leads_to(address, &here))
+    match site.follow(&job.address, location.to_str().ok()?)? {
+        Link::Own(address) => Some(address),
+        Link::Foreign => None,
+    }
 }
 
 /// The backend wants to be left alone, or there is no room for one more fill.
@@ -279,7 +353,87 @@ fn wait_of(field: Option<&HeaderValue>, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::body::Body;
+    use http::Response;
+
+    use super::super::MOST_PATIENCE;
     use super::*;
+
+    /// A site where everything is answered so; and how often it was.
+    fn site(answer: impl Fn(&str) -> Response<Body> + Send + Sync + 'static) -> (Router, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (answer, count) = (Arc::new(answer), Arc::clone(&asked));
+        let router = Router::new().fallback(move |uri: http::Uri| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = Arc::clone(&answer);
+            async move { answer(&uri.to_string()) }
+        });
+        (router, asked)
+    }
+
+    async fn ran(router: Router, pages: usize, (redirects, patience): (Redirects, Duration)) -> Summary {
+        let dir = tempfile::tempdir().unwrap();
+        let config = crate::CreateProxyConfig::new(String::new()).with(|settings| {
+            settings.public_url = Some("https://example.com".into());
+            settings.snapshot_dir = dir.path().join("snapshots");
+        });
+        let proxy = Proxy::in_process(router, config).unwrap();
+        let mut options = PrerenderOptions::default();
+        options.concurrency = 1;
+        options.pages = (0..pages).map(|page| format!("/{page}")).collect();
+        let seeds = named(&Site::of(&proxy), &options).unwrap();
+        let pace = Pace::new(1, 0, Instant::now()).with_patience(patience);
+        run(&proxy, &options, (seeds, redirects), &Paced::with(pace), |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_when_the_backend_still_wants_to_be_left_alone_after_the_longest_wait() {
+        let (router, asked) = site(|_| {
+            let answer = Response::builder().status(503).header("retry-after", "86400");
+            answer.body(Body::empty()).unwrap()
+        });
+        let summary = ran(router, 5, (Redirects::Followed, Duration::ZERO)).await;
+        assert_eq!((summary.failed(), summary.pages()), (5, 5));
+        // One, and one more after the wait.
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_ten_times_or_not_at_all() {
+        let endless = || {
+            site(|uri| {
+                let answer = Response::builder()
+                    .status(301)
+                    .header("location", format!("{uri}0"));
+                answer.body(Body::empty()).unwrap()
+            })
+        };
+        for (redirects, expected, failed) in [(Redirects::Followed, 11, 1), (Redirects::Left, 1, 0)] {
+            let (router, asked) = endless();
+            let summary = ran(router, 1, (redirects, MOST_PATIENCE)).await;
+            assert_eq!(
+                (asked.load(Ordering::SeqCst), summary.failed()),
+                (expected, failed)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_long_is_told_once() {
+        for (rounds, expected) in [(0, 0), (SOON / 2, 0), (2 * SOON, 1)] {
+            let (looks, told) = (Cell::new(0), Cell::new(0));
+            let is_ready = || {
+                looks.set(looks.get() + 1);
+                looks.get() > rounds
+            };
+            until(is_ready, Duration::ZERO, || told.set(told.get() + 1)).await;
+            assert_eq!(told.get(), expected, "{rounds}");
+        }
+    }
 
     #[test]
     fn a_wait_is_named_in_seconds_or_by_a_date() {

@@ -11,6 +11,9 @@ use super::links::decoded;
 /// The protocol's own limit on a sitemap, uncompressed.
 pub(super) const MAX_BYTES: usize = 50 << 20;
 
+/// Elements within elements; a sitemap has three, and what extensions put there.
+const DEEPEST: usize = 32;
+
 /// What a sitemap leads to, as it is written there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sitemap {
@@ -41,18 +44,15 @@ impl Sitemap {
 
     fn of_text(text: &str, most: usize) -> Result<Self, String> {
         let text = text.trim_start_matches('\u{feff}').trim_start();
-        let mut sitemap = match text.starts_with('<') {
-            true => Self::of_xml(text)?,
-            false => Self::of_lines(text)?,
-        };
-        sitemap.sitemaps.truncate(most);
-        sitemap.pages.truncate(most);
-        Ok(sitemap)
+        match text.starts_with('<') {
+            true => Self::of_xml(text, most),
+            false => Self::of_lines(text, most),
+        }
     }
 
-    fn of_lines(text: &str) -> Result<Self, String> {
+    fn of_lines(text: &str, most: usize) -> Result<Self, String> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let pages: Vec<String> = lines.map(str::to_owned).collect();
+        let pages: Vec<String> = lines.take(most).map(str::to_owned).collect();
         match pages.iter().all(|page| page.starts_with("http")) && !pages.is_empty() {
             true => Ok(Self {
                 pages,
@@ -62,13 +62,14 @@ impl Sitemap {
         }
     }
 
-    fn of_xml(text: &str) -> Result<Self, String> {
+    fn of_xml(text: &str, most: usize) -> Result<Self, String> {
         let mut reader = Reader::from_str(text);
         let (mut found, mut kind) = (Self::default(), None);
         // The names of the elements that are open, without their prefixes.
         let mut open: Vec<String> = Vec::new();
         let mut location = String::new();
-        loop {
+        // What comes behind is not read.
+        while found.pages.len().max(found.sitemaps.len()) < most {
             let event = reader
                 .read_event()
                 .map_err(|error| format!("the sitemap is no XML: {error}"))?;
@@ -79,6 +80,11 @@ impl Sitemap {
                     if open.is_empty() && kind.is_none() {
                         return Err(format!("this is no sitemap: it begins with <{name}>"));
                     }
+                    if open.len() >= DEEPEST {
+                        return Err(format!(
+                            "this is no sitemap: its elements are more than {DEEPEST} deep"
+                        ));
+                    }
                     found.pages.extend(alternate(&start));
                     open.push(name);
                     location.clear();
@@ -88,12 +94,11 @@ impl Sitemap {
                 Event::CData(data) => location.push_str(&data),
                 Event::GeneralRef(name) => location.push_str(&decoded(&format!("&{};", &*name))),
                 Event::End(_) => {
-                    let path: Vec<&str> = open.iter().map(String::as_str).collect();
                     let address = location.trim();
-                    match path.as_slice() {
-                        ["sitemapindex", "sitemap", "loc"] => found.sitemaps.push(address.to_owned()),
-                        ["urlset", "url", "loc"] => found.pages.push(address.to_owned()),
-                        _ => {}
+                    if is_at(&open, ["sitemapindex", "sitemap", "loc"]) {
+                        found.sitemaps.push(address.to_owned());
+                    } else if is_at(&open, ["urlset", "url", "loc"]) {
+                        found.pages.push(address.to_owned());
                     }
                     open.pop();
                     location.clear();
@@ -103,7 +108,12 @@ impl Sitemap {
                 _ => {}
             }
         }
+        Ok(found)
     }
+}
+
+fn is_at(open: &[String], path: [&str; 3]) -> bool {
+    open.len() == path.len() && open.iter().zip(path).all(|(name, wanted)| name == wanted)
 }
 
 enum Kind {
@@ -167,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_the_last_address_that_is_wanted_is_not_read() {
+        let url = "<url><loc>/a</loc></url>";
+        let text = format!("<urlset>{}</broken>", url.repeat(3));
+        assert_eq!(Sitemap::read(text.as_bytes(), 3).unwrap().pages.len(), 3);
+        assert!(Sitemap::read(text.as_bytes(), 4).is_err());
+        let list = "https://example.com/a\n".repeat(3) + "broken";
+        assert_eq!(Sitemap::read(list.as_bytes(), 3).unwrap().pages.len(), 3);
+        assert!(Sitemap::read(list.as_bytes(), 4).is_err());
+    }
+
+    #[test]
     fn an_index_leads_to_sitemaps() {
         let index = "<sitemapindex><sitemap><loc>/one.xml</loc></sitemap><sitemap><loc>/two.xml.gz</loc>\
                      </sitemap></sitemapindex>";
@@ -181,6 +202,7 @@ mod tests {
             ("<!doctype html><html><body>", "begins with <html>"),
             ("<urlset><url><loc>/a", "too soon"),
             ("<urlset></set>", "no XML"),
+            (&format!("<urlset>{}", "<url>".repeat(DEEPEST)), "32 deep"),
             ("nothing", "neither"),
             ("", "neither"),
             ("<?xml version=\"1.0\"?>", "too soon"),

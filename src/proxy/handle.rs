@@ -1,6 +1,7 @@
 //! [`Proxy`]: a proxy as a program holds it.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
 use crate::proxy::visit::may_write;
 use crate::proxy::{Engine, Via, Waits};
-use crate::snapshot::{Matching, Store, StoreOptions};
+use crate::snapshot::{Marked, Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
 use crate::upstream::{Upstream, UpstreamOptions};
@@ -194,6 +195,26 @@ impl Proxy {
             .store
             .as_ref()
             .map_or_else(Vec::new, |store| store.found_by(pattern))
+    }
+
+    /// Has what is stored be rendered anew: fills that were begun before are overtaken, and these keys are to be
+    /// validated before they are used again. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk refuses one; all are marked in memory.
+    pub(crate) fn anew(
+        &self,
+        patterns: &Arc<[KeyPattern]>,
+        unordered: &[(Box<str>, Marked)],
+    ) -> io::Result<()> {
+        let Some(store) = &self.engine.store else {
+            return Ok(());
+        };
+        store.overtake(patterns);
+        let marked = unordered
+            .iter()
+            .map(|(key, marked)| store.mark_to_validate(key, *marked));
+        marked.fold(Ok(()), io::Result::and)
     }
 
     /// Whether this process writes the directory, as far as it knows.

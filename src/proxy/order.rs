@@ -25,7 +25,7 @@ use crate::proxy::Engine;
 use crate::proxy::fill::Fill;
 use crate::proxy::respond::{Keeping, Verdict};
 use crate::proxy::target::Target;
-use crate::proxy::visit::{Learnt, Visit, find};
+use crate::proxy::visit::{Learnt, Visit};
 use crate::snapshot::{Lookup, Store};
 
 /// What became of a page.
@@ -265,8 +265,18 @@ pub(super) fn unasked(reason: Reason) -> (Response<Body>, Verdict) {
     (Response::new(Body::empty()), Verdict::pass(reason))
 }
 
+/// What is stored: an order that looks at a page is no use of it.
+pub(super) async fn peek(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
+    if let Some(found) = store.peek_parsed(&visit.key, &|names| visit.select(names)) {
+        return found;
+    }
+    let (store, visit) = (Arc::clone(store), Arc::clone(visit));
+    let looked_up = tokio::task::spawn_blocking(move || store.peek(&visit.key, &|names| visit.select(names)));
+    looked_up.await.unwrap_or(Lookup::Nothing)
+}
+
 async fn stored(store: &Arc<Store>, visit: &Arc<Visit>) -> Option<Rendering> {
-    match find(store, visit).await {
+    match peek(store, visit).await {
         Lookup::Found(snapshot, _) => Some(snapshot.rendering.clone()),
         Lookup::NoVariant(_) | Lookup::Settling | Lookup::Nothing => None,
     }
@@ -294,6 +304,15 @@ fn became(verdict: &Verdict, seen: &Seen, status: Option<StatusCode>) -> Became 
     let reason = verdict.reason.unwrap_or(Reason::Incomplete);
     let is_missing = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
     match verdict.outcome {
+        // A visitor's fill that it followed came to that.
+        Outcome::Pass
+            if matches!(
+                reason,
+                Reason::ServerError | Reason::Unreachable | Reason::Timeout
+            ) =>
+        {
+            Became::Failed(reason)
+        }
         Outcome::Pass | Outcome::Tunnel => Became::NotStored(reason),
         Outcome::Stale | Outcome::Refused | Outcome::Failed => Became::Failed(reason),
         _ if is_missing => Became::Missing,

@@ -7,10 +7,11 @@
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
-//! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
+//! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
+mod anew;
 mod body;
 mod budget;
 mod check;
@@ -63,6 +64,7 @@ use crate::key::{Key, KeyHash};
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
+pub(crate) use anew::Marked;
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
 pub(crate) use forms::Form;
@@ -97,6 +99,7 @@ pub(crate) struct Matching {
     pub(crate) key: Box<str>,
     /// `METHOD:/path?query`, where the key has another line.
     pub(crate) own: Option<Box<str>>,
+    /// Renderings beside the one without any of the fields.
     pub(crate) has_variants: bool,
 }
 
@@ -184,21 +187,6 @@ impl Store {
         let mut lines: Vec<String> = keys.iter().map(|entry| entry.subject().line.to_owned()).collect();
         lines.sort_unstable();
         lines
-    }
-
-    /// The keys that match, by their text.
-    pub(crate) fn found_by(&self, pattern: &KeyPattern) -> Vec<Matching> {
-        let keys = self.index.all();
-        let matching = keys.iter().filter(|entry| pattern.is_match(entry.subject()));
-        let mut found: Vec<Matching> = matching
-            .map(|entry| Matching {
-                key: entry.key.clone(),
-                own: entry.subject().own.map(Into::into),
-                has_variants: !entry.names().is_empty(),
-            })
-            .collect();
-        found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        found
     }
 
     /// When somebody was last answered from the key, in seconds since 1970, if that is known.

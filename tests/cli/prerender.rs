@@ -1,9 +1,9 @@
 //! `prerender`, and what a server renders by itself.
 
-use std::io::{BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -67,6 +67,8 @@ fn answer(path: &str) -> String {
         ),
         "/a" => ("200 OK", "Cache-Control: max-age=60\r\n", "a"),
         "/cart" => ("200 OK", "Cache-Control: no-store\r\n", "cart"),
+        "/evil.xml" => ("200 OK", "", "<x\x1b]0;title\x07>"),
+        "/b" => ("200 OK", "Cache-Control: max-age=60\r\n", "b"),
         _ => ("404 Not Found", "", "nothing"),
     };
     let length = body.len();
@@ -197,6 +199,150 @@ fn who_names_nothing_means_what_the_configuration_names() {
         let output = site.prerender(&snapshots, &[&config[..], more].concat());
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert_eq!(site.asked(), [expected]);
+    }
+}
+
+#[test]
+fn what_is_typed_holds_against_the_configuration_even_where_it_is_the_default() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    let config = dir.path().join("config.toml");
+    let section = "[prerender]\npages = [\"/a\", \"/\"]\nscope = \"all\"\nmax_pages = 1\n";
+    std::fs::write(&config, section).unwrap();
+    let list = dir.path().join("empty.txt");
+    std::fs::write(&list, "# nothing today\n").unwrap();
+    let config = ["-c", config.to_str().unwrap()];
+    let snapshots = dir.path().join("s");
+    let asked = |more: &[&str], code| {
+        let output = site.prerender(&snapshots, &[&config[..], more].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let mut asked = site.asked();
+        asked.sort();
+        asked
+    };
+    assert_eq!(asked(&["--max-pages=10000"], 0), ["/", "/a"]);
+    assert_eq!(asked(&[], 0), ["/a"]);
+    assert_eq!(asked(&["--stale"], 0), [""; 0]);
+    // It names nothing, and not what the configuration names.
+    assert_eq!(asked(&["--from", list.to_str().unwrap()], 2), [""; 0]);
+}
+
+#[test]
+fn a_server_may_be_told_how_to_render_and_not_what() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    let (mut server, mut log) = serve(&site, &dir, "[prerender]\nmax_rps = 5\n");
+    event(&mut log, "serving");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn a_server_says_that_it_waits_for_the_backend() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let site = Site { address: away, ..site };
+    let (mut server, mut log) = serve(&site, &dir, "[prerender]\npages = [\"/\"]\n");
+    event(
+        &mut log,
+        "what is rendered at the start waits until the backend can be reached",
+    );
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+/// A run whose second page the backend never answers, once it has been asked for it.
+fn hanging(dir: &TempDir, backend: &TcpListener, more: &[&str]) -> (Child, TcpStream) {
+    let process = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+        .args(["prerender", "--public-url=https://example.com", "--log=warn"])
+        .args(["--concurrency=1", "--shutdown-timeout=1h", "/a", "/b"])
+        .arg(format!("--backend=http://{}", backend.local_addr().unwrap()))
+        .arg("--snapshots")
+        .arg(dir.path())
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stream, _) = backend.accept().unwrap();
+    assert!(read_head(&mut stream).starts_with("GET /a "));
+    stream.write_all(answer("/a").as_bytes()).unwrap();
+    assert!(read_head(&mut stream).starts_with("GET /b "));
+    (process, stream)
+}
+
+fn signal(process: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", process.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+#[test]
+fn who_is_interrupted_says_how_far_it_came_and_ends_by_that_signal() {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let (backend, dir) = (
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+            tempfile::tempdir().unwrap(),
+        );
+        let (process, mut stream) = hanging(&dir, &backend, &["--json"]);
+        signal(&process, name);
+        let mut process = process;
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("interrupted after 1 pages") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0);
+        }
+        // What is under way is stored.
+        stream.write_all(answer("/a").as_bytes()).unwrap();
+        let output = process.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["interrupted"], true);
+        assert_eq!(json["summary"]["new"], 1);
+        assert_eq!(json["pages"][0]["url"], "/a");
+        assert!(files(dir.path()).iter().any(|file| file.starts_with("b.")));
+    }
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let (backend, dir) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    let (mut process, _stream) = hanging(&dir, &backend, &[]);
+    signal(&process, "INT");
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("interrupted") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0);
+    }
+    // It waits for the page that is under way.
+    signal(&process, "TERM");
+    assert_eq!(process.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn what_the_backend_writes_is_no_command_to_the_terminal() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    let output = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+        .args(["prerender", "--public-url=https://example.com", "--sitemap=/evil.xml"])
+        .arg(format!("--backend=http://{}", site.address))
+        .arg("--snapshots")
+        .arg(dir.path())
+        .env("CLICOLOR_FORCE", "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    for text in [stdout(&output), stderr(&output)] {
+        assert!(text.contains("\\u{1b}]0;title\\u{7}"), "{text:?}");
+        assert!(!text.contains("\x1b]"), "{text:?}");
     }
 }
 

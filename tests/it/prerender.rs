@@ -2,6 +2,7 @@
 
 mod crawl;
 mod demo;
+mod orders;
 mod pace;
 mod renderer;
 mod sitemaps;

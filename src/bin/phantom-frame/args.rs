@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use phantom_frame::config::{Key, Sources, keys};
-use phantom_frame::prerender::{PrerenderOptions, Scope};
+use phantom_frame::prerender::Scope;
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
 
@@ -20,19 +20,21 @@ line cannot be used; 130 and 143 stopped at once by a second signal.";
 
 const AFTER_PRERENDER: &str = "\
 Without a URL, a file, a sitemap and --crawl it is what [prerender] names in the
-configuration. What is stored is decided by the rules that hold for visitors,
-and rendered for nobody. The backend is asked less where it answers slowly, and
-not at all for as long as it says with 429 or 503. Links marked `nofollow` and
-other sites are left alone; robots.txt is not read. A run that was broken off
-goes on with --missing.
+configuration; the limits there hold where no flag says otherwise. What is
+stored is decided by the rules that hold for visitors, and rendered for nobody.
+The backend is asked less where it answers slowly, and not at all for as long as
+it says with 429 or 503; a run ends where it goes on saying so. Links marked
+`nofollow` and other sites are left alone; robots.txt is not read. A run that
+was broken off goes on with --missing.
 
---json prints {\"summary\": {…}, \"pages\": [{\"url\", \"became\", \"status\",
-\"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new, changed, same,
-kept, not-stored, missing or failed.
+--json prints {\"summary\": {…}, \"interrupted\", \"pages\": [{\"url\", \"became\",
+\"status\", \"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new,
+changed, same, kept, not-stored, missing or failed. When it is interrupted, it is
+what was done until then.
 
 Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
 that was named is missing; 2 the configuration or the command line cannot be
-used, or another process writes the directory; 130 interrupted.";
+used, or another process writes the directory; 130 interrupted; 143 terminated.";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -62,9 +64,27 @@ pub(crate) struct Demo {
 pub(crate) struct Prerender {
     pub(crate) sources: Sources,
     pub(crate) json: bool,
+    pub(crate) names: Names,
+    pub(crate) limits: Limits,
+}
+
+/// Which pages.
+#[derive(Debug)]
+pub(crate) struct Names {
     pub(crate) from: Vec<PathBuf>,
-    /// Without what `from` says.
-    pub(crate) options: PrerenderOptions,
+    pub(crate) pages: Vec<String>,
+    pub(crate) sitemaps: Vec<String>,
+    pub(crate) crawl: bool,
+}
+
+/// Which of the pages, and how; nothing where that was not said.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) scope: Option<Scope>,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) max_rps: Option<usize>,
+    pub(crate) max_pages: Option<usize>,
+    pub(crate) max_depth: Option<usize>,
 }
 
 /// Reads the command line; ends the process for `--help`, `--version` and what is not understood.
@@ -99,26 +119,30 @@ fn serve_of(matches: &ArgMatches) -> Serve {
 
 fn prerender_of(matches: &ArgMatches) -> Prerender {
     let texts = |name| matches.get_many::<String>(name).into_iter().flatten().cloned();
-    let mut options = PrerenderOptions::default();
-    options.pages = texts("url").collect();
-    options.sitemaps = texts("sitemap").collect();
-    options.crawl = matches.get_flag("crawl");
-    options.scope = match (matches.get_flag("missing"), matches.get_flag("all")) {
-        (true, _) => Scope::Missing,
-        (_, true) => Scope::All,
-        _ => Scope::Stale,
-    };
-    let number = |name, default| matches.get_one::<usize>(name).copied().unwrap_or(default);
-    options.concurrency = number("concurrency", options.concurrency);
-    options.max_pages = number("max-pages", options.max_pages);
-    options.max_depth = number("max-depth", options.max_depth);
-    options.max_rps = number("max-rps", options.max_rps);
+    let scopes = [
+        ("missing", Scope::Missing),
+        ("stale", Scope::Stale),
+        ("all", Scope::All),
+    ];
+    let mut scopes = scopes.into_iter().filter(|(name, _)| matches.get_flag(name));
+    let number = |name| matches.get_one::<usize>(name).copied();
     let from = matches.get_many::<PathBuf>("from");
     Prerender {
         sources: sources_of(matches),
         json: matches.get_flag("json"),
-        from: from.into_iter().flatten().cloned().collect(),
-        options,
+        names: Names {
+            from: from.into_iter().flatten().cloned().collect(),
+            pages: texts("url").collect(),
+            sitemaps: texts("sitemap").collect(),
+            crawl: matches.get_flag("crawl"),
+        },
+        limits: Limits {
+            scope: scopes.next().map(|(_, scope)| scope),
+            concurrency: number("concurrency"),
+            max_rps: number("max-rps"),
+            max_pages: number("max-pages"),
+            max_depth: number("max-depth"),
+        },
     }
 }
 

@@ -43,6 +43,22 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// What somebody else wrote, as a terminal may have it: what would be a command to it is shown as it is written.
+pub(crate) fn plain(text: &str) -> String {
+    let is_command = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars() {
+        match is_command(char) {
+            true => plain.extend(char.escape_unicode()),
+            false => plain.push(char),
+        }
+    }
+    plain
+}
+
 /// Says what went wrong; the exit code tells a configuration from a failure.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let code = match error.downcast_ref::<ConfigError>() {
@@ -145,5 +161,21 @@ fn causes(mut cause: Option<&(dyn StdError + 'static)>) {
 fn hint(hint: Option<&str>) {
     if let Some(hint) = hint {
         anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_a_command_to_a_terminal_is_shown() {
+        for (text, expected) in [
+            ("/grüße?a=1 (404)", "/grüße?a=1 (404)"),
+            ("\x1b[31m\x07", "\\u{1b}[31m\\u{7}"),
+            ("a\r\nb\u{9b}c\u{202e}", "a\\u{d}\\u{a}b\\u{9b}c\\u{202e}"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use phantom_frame::Proxy;
 use phantom_frame::config::ServerSettings;
-use phantom_frame::prerender::{Event, PrerenderOptions, Renderer, Summary, prerender};
+use phantom_frame::prerender::{Event, PrerenderOptions, Renderer, Summary};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -18,29 +17,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NAMED: usize = 20;
 
 /// Until an end is asked for.
-pub(super) async fn ahead(settings: &ServerSettings, proxy: &Proxy, renderer: &Renderer, stop: &Shutdown) {
-    let options = settings.prerender.clone().unwrap_or_default();
-    let rendering = async {
-        if let Some(options) = &settings.prerender {
-            at_start(settings, proxy, options).await;
+pub(super) async fn ahead(settings: &ServerSettings, renderer: &Renderer, stop: &Shutdown) {
+    let at_start = async {
+        if settings
+            .prerender
+            .as_ref()
+            .is_some_and(PrerenderOptions::names_pages)
+        {
+            at_start(settings, renderer).await;
         }
-        renderer
-            .run(&options, |summary| log("rendered by request", summary))
-            .await;
     };
+    let by_request = renderer.run(|summary| log("rendered by request", summary));
     tokio::select! {
-        () = rendering => {}
+        _ = async { tokio::join!(at_start, by_request) } => {}
         () = stop.requested() => {}
     }
 }
 
-async fn at_start(settings: &ServerSettings, proxy: &Proxy, options: &PrerenderOptions) {
+async fn at_start(settings: &ServerSettings, renderer: &Renderer) {
     until_reachable(&settings.proxy.proxy_url).await;
     let mut named = 0;
-    let result = prerender(proxy, options, |event| {
-        if let Event::Page(page, ..) = event
-            && page.is_failure()
-        {
+    let result = renderer.ahead(|event| match event {
+        Event::Page(page, ..) if page.is_failure() => {
             named += 1;
             if named <= NAMED {
                 let reason = page.reason().map(|reason| reason.as_str());
@@ -53,6 +51,12 @@ async fn at_start(settings: &ServerSettings, proxy: &Proxy, options: &PrerenderO
                 );
             }
         }
+        Event::Reading => {
+            tracing::info!(
+                "what is rendered at the start waits until the snapshot directory has been read through"
+            );
+        }
+        _ => {}
     });
     match result.await {
         Ok(summary) => log("rendered at the start", &summary),
@@ -87,10 +91,16 @@ async fn until_reachable(url: &str) {
     let is_https = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
     let mut pause = Duration::from_millis(100);
-    while !matches!(
-        timeout(PATIENCE, TcpStream::connect((host, port))).await,
-        Ok(Ok(_))
-    ) {
+    let is_there = async || {
+        let connected = timeout(PATIENCE, TcpStream::connect((host, port))).await;
+        matches!(connected, Ok(Ok(_)))
+    };
+    let mut is_told = false;
+    while !is_there().await {
+        if !is_told {
+            tracing::info!("what is rendered at the start waits until the backend can be reached");
+            is_told = true;
+        }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
     }

@@ -14,7 +14,7 @@ use phantom_frame::{Error, Proxy, Reason};
 use serde_json::{Value, json};
 
 use super::{Ended, block_on};
-use crate::args::Prerender;
+use crate::args::{Limits, Names, Prerender};
 use crate::logging;
 use crate::output::{self, Unusable};
 use crate::shutdown::Shutdown;
@@ -32,11 +32,10 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
         output::warn(warning);
     }
     logging::start(&loaded)?;
-    let mut options = asked.options;
-    for file in &asked.from {
-        options.pages.extend(lines_of(file)?);
-    }
-    let options = or_section(options, loaded.settings().prerender.as_ref());
+    let options = options(
+        (&asked.names, &asked.limits),
+        loaded.settings().prerender.as_ref(),
+    )?;
     check(&loaded.settings().proxy_config(), &options).map_err(|error| match error.setting() {
         // It is the command line that says so, not the file.
         Some("prerender") => anyhow::Error::from(error),
@@ -45,26 +44,29 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
     block_on(fill(&loaded, options, asked.json))
 }
 
-/// Who names nothing means what `[prerender]` names; its limits hold where no flag sets others.
-fn or_section(mut asked: PrerenderOptions, section: Option<&PrerenderOptions>) -> PrerenderOptions {
-    let Some(section) = section else {
-        return asked;
-    };
-    if asked.pages.is_empty() && asked.sitemaps.is_empty() && !asked.crawl {
-        asked.pages.clone_from(&section.pages);
-        asked.sitemaps.clone_from(&section.sitemaps);
-        asked.crawl = section.crawl;
+/// Who names nothing means what `[prerender]` names; what it says of how holds where no flag says otherwise.
+fn options(
+    (names, limits): (&Names, &Limits),
+    section: Option<&PrerenderOptions>,
+) -> anyhow::Result<PrerenderOptions> {
+    let mut options = section.cloned().unwrap_or_default();
+    // An empty file is a name too: of nothing.
+    let is_named =
+        names.crawl || !(names.pages.is_empty() && names.sitemaps.is_empty() && names.from.is_empty());
+    if is_named {
+        options.pages.clone_from(&names.pages);
+        for file in &names.from {
+            options.pages.extend(lines_of(file)?);
+        }
+        options.sitemaps.clone_from(&names.sitemaps);
+        options.crawl = names.crawl;
     }
-    let default = PrerenderOptions::default();
-    let or = |asked, default, section| if asked == default { section } else { asked };
-    if asked.scope == default.scope {
-        asked.scope = section.scope;
-    }
-    asked.concurrency = or(asked.concurrency, default.concurrency, section.concurrency);
-    asked.max_rps = or(asked.max_rps, default.max_rps, section.max_rps);
-    asked.max_pages = or(asked.max_pages, default.max_pages, section.max_pages);
-    asked.max_depth = or(asked.max_depth, default.max_depth, section.max_depth);
-    asked
+    options.scope = limits.scope.unwrap_or(options.scope);
+    options.concurrency = limits.concurrency.unwrap_or(options.concurrency);
+    options.max_rps = limits.max_rps.unwrap_or(options.max_rps);
+    options.max_pages = limits.max_pages.unwrap_or(options.max_pages);
+    options.max_depth = limits.max_depth.unwrap_or(options.max_depth);
+    Ok(options)
 }
 
 /// One page a line; empty lines and comments are left out.
@@ -85,31 +87,59 @@ fn lines_of(file: &Path) -> anyhow::Result<Vec<String>> {
 
 async fn fill(loaded: &Loaded, options: PrerenderOptions, json: bool) -> anyhow::Result<Ended> {
     let stop = Shutdown::listen().context("cannot listen for signals")?;
+    tokio::select! {
+        // The second signal, whatever is still under way.
+        biased;
+        code = stop.forced() => Ok(Ended::Forced(code)),
+        ended = fill_until(&stop, loaded, &options, json) => ended,
+    }
+}
+
+async fn fill_until(
+    stop: &Shutdown,
+    loaded: &Loaded,
+    options: &PrerenderOptions,
+    json: bool,
+) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let proxy = Proxy::new(settings.proxy_config()).map_err(|error: Error| loaded.blame(error))?;
     let begun = Instant::now();
     let mut told = Told::new();
-    let summary = tokio::select! {
-        summary = prerender(&proxy, &options, |event| told.take(event)) => Some(summary?),
-        () = stop.requested() => None,
+    let ended = tokio::select! {
+        summary = prerender(&proxy, options, |event| told.take(event)) => Ok(summary?),
+        code = stop.interrupted() => Err(code),
     };
     told.bar.finish_and_clear();
-    proxy.shut_down(settings.shutdown_timeout).await;
-    let Some(summary) = summary else {
-        let count = told.pages.len();
-        output::warn(&format!(
-            "interrupted after {count} pages; the same with `--missing` goes on from there"
-        ));
-        return Ok(Ended::Forced(130));
+    let ended = match ended {
+        Ok(summary) => {
+            output::print(&match json {
+                true => format!("{:#}\n", as_json(&summary, &told.pages, Ended::AsAsked)),
+                false => as_text(&summary, &told.pages, begun.elapsed()),
+            })?;
+            match summary.failed() {
+                0 => Ended::AsAsked,
+                _ => Ended::WithFailures,
+            }
+        }
+        Err(code) => {
+            if json {
+                let mut summary = Summary::default();
+                told.pages.iter().for_each(|page| summary.count(page));
+                output::print(&format!(
+                    "{:#}\n",
+                    as_json(&summary, &told.pages, Ended::Forced(code))
+                ))?;
+            }
+            let count = told.pages.len();
+            output::warn(&format!(
+                "interrupted after {count} pages; the same with `--missing` goes on from there"
+            ));
+            Ended::Forced(code)
+        }
     };
-    output::print(&match json {
-        true => format!("{:#}\n", as_json(&summary, &told.pages)),
-        false => as_text(&summary, &told.pages, begun.elapsed()),
-    })?;
-    Ok(match summary.failed() {
-        0 => Ended::AsAsked,
-        _ => Ended::WithFailures,
-    })
+    // What is under way is stored; a signal more ends that.
+    proxy.shut_down(settings.shutdown_timeout).await;
+    Ok(ended)
 }
 
 /// What has been told of the run so far.
@@ -140,7 +170,7 @@ impl Told {
             Event::Page(page, done, known) => {
                 self.bar.set_length(known as u64);
                 self.bar.set_position(done as u64);
-                self.bar.set_message(page.url.clone());
+                self.bar.set_message(output::plain(&page.url));
                 let is_plain = matches!(page.became, Became::New | Became::Changed | Became::Same);
                 let is_told = match self.bar.is_hidden() {
                     true => page.became != Became::Kept || page.is_failure(),
@@ -153,6 +183,13 @@ impl Told {
             }
             Event::Waiting(wait) if !wait.is_zero() => {
                 let text = format!("the backend is busy: waiting {}", HumanDuration(wait));
+                match self.bar.is_hidden() {
+                    true => anstream::eprintln!("{text}"),
+                    false => self.bar.set_message(text),
+                }
+            }
+            Event::Reading => {
+                let text = "reading the snapshot directory, for what matches";
                 match self.bar.is_hidden() {
                     true => anstream::eprintln!("{text}"),
                     false => self.bar.set_message(text),
@@ -175,7 +212,7 @@ fn line(page: &PageReport) -> String {
     let word = page.became.as_str();
     format!(
         "{style}{word:<10}{style:#} {status:>3}  {}{}",
-        page.url,
+        output::plain(&page.url),
         remarks(page)
     )
 }
@@ -190,7 +227,7 @@ fn remarks(page: &PageReport) -> String {
     }
     match remarks.is_empty() {
         true => String::new(),
-        false => format!("  ({})", remarks.join("; ")),
+        false => format!("  ({})", output::plain(&remarks.join("; "))),
     }
 }
 
@@ -225,14 +262,17 @@ fn as_text(summary: &Summary, pages: &[PageReport], took: Duration) -> String {
             "\n{DOUBTFUL}not stored{DOUBTFUL:#}, {word}: {}\n",
             advice.unwrap_or("")
         ));
-        list(&mut text, pages.iter().filter(of_it).map(|page| page.url.clone()));
+        list(
+            &mut text,
+            pages.iter().filter(of_it).map(|page| output::plain(&page.url)),
+        );
     }
     let is_dead_link = |page: &&PageReport| page.became == Became::Missing && !page.is_failure();
     let with_remarks = |page: &PageReport| {
         let status = page
             .status
             .map_or_else(String::new, |status| format!("  {status}"));
-        format!("{}{status}{}", page.url, remarks(page))
+        format!("{}{status}{}", output::plain(&page.url), remarks(page))
     };
     if pages.iter().any(|page| is_dead_link(&page)) {
         text.push_str(&format!("\n{DOUBTFUL}links that lead nowhere{DOUBTFUL:#}\n"));
@@ -273,7 +313,7 @@ fn list(text: &mut String, lines: impl Iterator<Item = String>) {
     }
 }
 
-fn as_json(summary: &Summary, pages: &[PageReport]) -> Value {
+fn as_json(summary: &Summary, pages: &[PageReport], ended: Ended) -> Value {
     let page = |page: &PageReport| {
         json!({
             "url": page.url,
@@ -298,6 +338,7 @@ fn as_json(summary: &Summary, pages: &[PageReport]) -> Value {
             "other_sites": summary.foreign,
             "left_out": summary.beyond,
         },
+        "interrupted": matches!(ended, Ended::Forced(_)),
         "pages": pages.iter().map(page).collect::<Vec<_>>(),
     })
 }

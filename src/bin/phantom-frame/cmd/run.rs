@@ -36,7 +36,12 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     let blame = |error: Error| loaded.blame(error);
-    if let Some(options) = &settings.prerender {
+    // It may also say only how what is asked for is rendered.
+    if let Some(options) = settings
+        .prerender
+        .as_ref()
+        .filter(|options| options.names_pages())
+    {
         check(&settings.proxy_config(), options).map_err(blame)?;
     }
     let proxy = Proxy::new(settings.proxy_config()).map_err(blame)?;
@@ -62,7 +67,10 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     }
 
     let addresses = (visitors.local_addr()?, control.local_addr()?);
-    let renderer = Arc::new(Renderer::new(proxy.clone()));
+    let renderer = Arc::new(Renderer::new(
+        proxy.clone(),
+        settings.prerender.clone().unwrap_or_default(),
+    ));
     let control_app = create_control_router_with(
         proxy.trigger(),
         control_options(settings, (&proxy, &renderer), &stop),
@@ -89,7 +97,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             control.run(all_drained.map(drop)),
             announce(settings, addresses, &proxy),
             warn_without_backend(&settings.proxy.proxy_url),
-            fill::ahead(settings, &proxy, &renderer, &stop),
+            fill::ahead(settings, &renderer, &stop),
         );
         proxy.shut_down(settings.shutdown_timeout).await;
     };
