@@ -239,7 +239,10 @@ fn a_server_may_be_told_how_to_render_and_not_what() {
 fn a_server_says_that_it_waits_for_the_backend() {
     let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
     let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let site = Site { address: away, ..site };
+    let site = Site {
+        address: away,
+        ..site
+    };
     let (mut server, mut log) = serve(&site, &dir, "[prerender]\npages = [\"/\"]\n");
     event(
         &mut log,
@@ -332,7 +335,11 @@ fn a_second_signal_ends_a_run_at_once() {
 fn what_the_backend_writes_is_no_command_to_the_terminal() {
     let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
     let output = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
-        .args(["prerender", "--public-url=https://example.com", "--sitemap=/evil.xml"])
+        .args([
+            "prerender",
+            "--public-url=https://example.com",
+            "--sitemap=/evil.xml",
+        ])
         .arg(format!("--backend=http://{}", site.address))
         .arg("--snapshots")
         .arg(dir.path())
