@@ -318,8 +318,10 @@ mod tests {
 
     #[test]
     fn runs_at_the_same_time_have_one_pace() {
-        let mut options = PrerenderOptions::default();
-        options.concurrency = 2;
+        let options = PrerenderOptions {
+            concurrency: 2,
+            ..PrerenderOptions::default()
+        };
         let paced = Paced::new(&options);
         let now = Instant::now();
         let (one, _other) = (paced.take_turn(now), paced.take_turn(now));

@@ -382,9 +382,11 @@ mod tests {
             settings.snapshot_dir = dir.path().join("snapshots");
         });
         let proxy = Proxy::in_process(router, config).unwrap();
-        let mut options = PrerenderOptions::default();
-        options.concurrency = 1;
-        options.pages = (0..pages).map(|page| format!("/{page}")).collect();
+        let options = PrerenderOptions {
+            concurrency: 1,
+            pages: (0..pages).map(|page| format!("/{page}")).collect(),
+            ..PrerenderOptions::default()
+        };
         let seeds = named(&Site::of(&proxy), &options).unwrap();
         let pace = Pace::new(1, 0, Instant::now()).with_patience(patience);
         run(&proxy, &options, (seeds, redirects), &Paced::with(pace), |_| {}).await

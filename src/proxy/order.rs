@@ -25,7 +25,7 @@ use crate::proxy::Engine;
 use crate::proxy::fill::Fill;
 use crate::proxy::respond::{Keeping, Verdict};
 use crate::proxy::target::Target;
-use crate::proxy::visit::{Learnt, Visit};
+use crate::proxy::visit::{Learnt, Visit, find};
 use crate::snapshot::{Lookup, Store};
 
 /// What became of a page.
@@ -265,8 +265,15 @@ pub(super) fn unasked(reason: Reason) -> (Response<Body>, Verdict) {
     (Response::new(Body::empty()), Verdict::pass(reason))
 }
 
-/// What is stored: an order that looks at a page is no use of it.
-pub(super) async fn peek(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
+/// What is stored. An order that looks at a page is no use of it.
+pub(super) async fn look(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
+    match &visit.order {
+        Some(_) => peek(store, visit).await,
+        None => find(store, visit).await,
+    }
+}
+
+async fn peek(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
     if let Some(found) = store.peek_parsed(&visit.key, &|names| visit.select(names)) {
         return found;
     }

@@ -33,7 +33,7 @@ use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::Asked;
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
-use crate::proxy::order::{Order, by_order, peek};
+use crate::proxy::order::{Order, by_order, look};
 use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
 use crate::proxy::trace;
@@ -275,7 +275,7 @@ impl Engine {
     }
 
     async fn round(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>, learnt: &mut Learnt) -> Round {
-        let found = find(store, visit).await;
+        let found = look(store, visit).await;
         visit.target.trace.note(|| trace::lookup(&found, store));
         let rule = visit.rules.request.accept;
         if needs_accept_axis(&visit.parts.method, &visit.parts.headers, rule)
@@ -369,9 +369,6 @@ pub(super) async fn may_write(store: &Arc<Store>) -> bool {
 }
 
 pub(super) async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
-    if visit.order.is_some() {
-        return peek(store, visit).await;
-    }
     if let Some(found) = store.lookup_parsed(&visit.key, &|names| visit.select(names)) {
         return found;
     }

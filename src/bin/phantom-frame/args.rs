@@ -29,7 +29,7 @@ was broken off goes on with --missing.
 
 --json prints {\"summary\": {…}, \"interrupted\", \"pages\": [{\"url\", \"became\",
 \"status\", \"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new,
-changed, same, kept, not-stored, missing or failed. When it is interrupted, it is
+changed, same, kept, not-stored, missing or failed. An interrupted run prints
 what was done until then.
 
 Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
