@@ -400,6 +400,14 @@ mod tests {
                 None,
                 Became::Failed(Reason::Disk),
             ),
+            // A visitor's fill that it followed.
+            (
+                Verdict::pass(Reason::ServerError),
+                0,
+                None,
+                None,
+                Became::Failed(Reason::ServerError),
+            ),
             (
                 Verdict::pass(Reason::Excluded),
                 200,
