@@ -8,6 +8,7 @@
 //! that was pointed at loopback, DNS rebinding), are refused.
 
 mod guard;
+mod wish;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,27 +16,30 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 
 use guard::Guard;
+use wish::{Mode, Wish};
 
+use crate::error::{Error, ErrorKind};
 use crate::invalidate::{RefreshError, RefreshMode, RefreshTrigger, Refreshed};
-use crate::pattern::KeyPattern;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
-const MAX_PATTERNS: usize = 1000;
 const BODY_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];
 const ACCEPTED: &str = "no body and no query for everything; else ?pattern=/blog/* (repeatable), or JSON \
-    {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; and ?mode=delete or ?mode=stale";
+    {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; and ?mode=delete, ?mode=stale or ?mode=render";
+
+/// See [`ControlOptions::render`].
+pub type Render = Arc<dyn Fn(&[&str]) -> Result<usize, Error> + Send + Sync>;
 
 /// What a control router is told.
 #[derive(Clone)]
@@ -49,6 +53,9 @@ pub struct ControlOptions {
     /// Hosts, without port, that a request may be for when there is no token, in addition to
     /// `localhost` and loopback addresses.
     pub allowed_hosts: Vec<String>,
+    /// What `mode=render` calls with its patterns: begins to render what is stored and matches, and says how many
+    /// pages these are. May block. Default: none, and that mode is refused.
+    pub render: Option<Render>,
 }
 
 impl Default for ControlOptions {
@@ -57,6 +64,7 @@ impl Default for ControlOptions {
             token: None,
             ready: Arc::new(|| true),
             allowed_hosts: Vec::new(),
+            render: None,
         }
     }
 }
@@ -100,6 +108,7 @@ fn routes(trigger: RefreshTrigger, options: ControlOptions) -> Router {
         trigger,
         guard: Guard::new(options.token.as_deref(), options.allowed_hosts),
         ready: options.ready,
+        render: options.render,
     });
     Router::new()
         .route("/refresh-cache", any(refresh_cache))
@@ -112,6 +121,7 @@ struct Control {
     trigger: RefreshTrigger,
     guard: Guard,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    render: Option<Render>,
 }
 
 async fn healthz(method: Method) -> Result<Response, Refusal> {
@@ -135,9 +145,13 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
     let mut wish = Wish::from_query(&parts.uri)?;
     wish.add_body(&read(body).await?)?;
     let patterns = wish.patterns.unwrap_or_else(|| vec!["*".into()]);
+    let mode = match wish.mode {
+        Mode::Refresh(mode) => mode,
+        Mode::Render => return render(&control, patterns).await,
+    };
     let refreshed = tokio::time::timeout(
         REFRESH_TIMEOUT,
-        refresh(control.trigger.clone(), patterns.clone(), wish.mode),
+        refresh(control.trigger.clone(), patterns.clone(), mode),
     )
     .await
     .map_err(|_| {
@@ -147,7 +161,7 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
             "repeat the request when the disk answers again",
         )
     })??;
-    let mode = match wish.mode {
+    let mode = match mode {
         RefreshMode::Delete => "delete",
         RefreshMode::Stale => "stale",
     };
@@ -159,6 +173,37 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
     );
     let answered = json!({ "removed": refreshed.removed, "patterns": patterns, "mode": mode });
     Ok(answer(StatusCode::OK, &answered))
+}
+
+/// Answers when it has begun.
+async fn render(control: &Control, patterns: Vec<String>) -> Result<Response, Refusal> {
+    let Some(render) = control.render.clone() else {
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "nothing renders pages here",
+            "a program that serves these routes says with `ControlOptions::render` how that is done",
+        ));
+    };
+    let asked = patterns.clone();
+    let begun = tokio::task::spawn_blocking(move || {
+        let texts: Vec<_> = asked.iter().map(String::as_str).collect();
+        render(&texts)
+    });
+    let pages = match begun.await {
+        Ok(Ok(pages)) => pages,
+        Ok(Err(error)) => return Err(Refusal::of_render(&error)),
+        Err(_) => {
+            let error = "rendering panicked";
+            return Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                error,
+                "see the log",
+            ));
+        }
+    };
+    tracing::info!(?patterns, pages, "rendering by request");
+    let answered = json!({ "rendering": pages, "patterns": patterns, "mode": "render" });
+    Ok(answer(StatusCode::ACCEPTED, &answered))
 }
 
 /// Waits for the disk on no thread that others need.
@@ -177,107 +222,6 @@ async fn refresh(
         Err(error) => Err(RefreshError::Disk(std::io::Error::other(error))),
     };
     refreshed.map_err(|error| Refusal::of_refresh(&error))
-}
-
-/// What `/refresh-cache` is asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wish {
-    /// None: everything.
-    patterns: Option<Vec<String>>,
-    mode: RefreshMode,
-}
-
-impl Wish {
-    fn from_query(uri: &Uri) -> Result<Self, Refusal> {
-        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-            return Err(Refusal::unclear("the query cannot be read"));
-        };
-        let mut mode = None;
-        let mut patterns = Vec::new();
-        for (key, value) in pairs {
-            match key.as_str() {
-                "pattern" => patterns.push(value),
-                "mode" if mode.is_some() => return Err(Refusal::unclear("`mode` is given twice")),
-                "mode" => {
-                    mode = Some(match value.as_str() {
-                        "delete" => RefreshMode::Delete,
-                        "stale" => RefreshMode::Stale,
-                        _ => return Err(Refusal::unclear("`mode` is neither `delete` nor `stale`")),
-                    });
-                }
-                _ => return Err(Refusal::unclear(format!("unknown query parameter {key:?}"))),
-            }
-        }
-        let patterns = (!patterns.is_empty()).then(|| checked(patterns)).transpose()?;
-        Ok(Self {
-            patterns,
-            mode: mode.unwrap_or_default(),
-        })
-    }
-
-    fn add_body(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        if body.is_empty() {
-            return Ok(());
-        }
-        if self.patterns.is_some() {
-            return Err(Refusal::unclear(
-                "there are a pattern in the query and a body; send one of them",
-            ));
-        }
-        let Ok(value) = serde_json::from_slice::<Value>(body) else {
-            return Err(Refusal::unclear("the body is not JSON"));
-        };
-        let Value::Object(fields) = value else {
-            return Err(Refusal::unclear("the body is JSON, but not an object"));
-        };
-        if fields.is_empty() {
-            return Err(Refusal::unclear("the body is an empty object"));
-        }
-        let mut patterns = Vec::new();
-        for (key, value) in fields {
-            match (key.as_str(), value) {
-                ("pattern", Value::String(pattern)) => patterns.push(pattern),
-                ("pattern", _) => return Err(Refusal::unclear("`pattern` is not a string")),
-                ("patterns", Value::Array(values)) => {
-                    for value in values {
-                        let Value::String(pattern) = value else {
-                            return Err(Refusal::unclear(
-                                "`patterns` holds something that is not a string",
-                            ));
-                        };
-                        patterns.push(pattern);
-                    }
-                }
-                ("patterns", _) => return Err(Refusal::unclear("`patterns` is not a list")),
-                (key, _) => return Err(Refusal::unclear(format!("unknown key {key:?} in the body"))),
-            }
-        }
-        self.patterns = Some(checked(patterns)?);
-        Ok(())
-    }
-}
-
-fn checked(patterns: Vec<String>) -> Result<Vec<String>, Refusal> {
-    if patterns.is_empty() {
-        return Err(Refusal::unclear("the list of patterns is empty"));
-    }
-    if patterns.len() > MAX_PATTERNS {
-        return Err(Refusal::unclear(format!(
-            "there are more than {MAX_PATTERNS} patterns"
-        )));
-    }
-    for pattern in &patterns {
-        KeyPattern::parse(pattern)
-            .map_err(|error| Refusal::unclear(format!("{pattern:?} is not a pattern: {error}")))?;
-    }
-    // A byte of the query that is not UTF-8 was replaced by this: the pattern would match nothing.
-    if patterns
-        .iter()
-        .any(|pattern| pattern.contains(char::REPLACEMENT_CHARACTER))
-    {
-        return Err(Refusal::unclear("a pattern is not UTF-8"));
-    }
-    Ok(patterns)
 }
 
 async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
@@ -323,6 +267,23 @@ impl Refusal {
     fn unclear(error: impl Into<String>) -> Self {
         let error = format!("nothing invalidated: {}", error.into());
         Self::new(StatusCode::BAD_REQUEST, error, ACCEPTED)
+    }
+
+    fn of_render(error: &Error) -> Self {
+        let text = crate::error::chain(error);
+        match error.kind() {
+            ErrorKind::Config => Self::unclear(text),
+            ErrorKind::NotReady => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                text,
+                "repeat the request when `GET /readyz` answers 200",
+            ),
+            _ => Self::new(
+                StatusCode::CONFLICT,
+                text,
+                "send the request to the control server of the process that writes the directory",
+            ),
+        }
     }
 
     fn of_refresh(error: &RefreshError) -> Self {

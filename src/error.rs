@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Locked,
     /// What was asked for is not stored.
     Absent,
+    /// The snapshot directory has not been read through since the start, so what is stored is not known yet.
+    NotReady,
 }
 
 /// Why a proxy, a control server or a listener could not be made.

@@ -68,10 +68,15 @@ impl Key {
 
 /// The value of the part called `name` of a key text.
 pub(crate) fn part_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.split('\n').skip(1).find_map(|part| {
+    parts_of(text).find_map(|(found, value)| (found == name).then_some(value))
+}
+
+/// The parts of a key text behind its line, by name.
+pub(crate) fn parts_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split('\n').skip(1).filter_map(|part| {
         let (found, rest) = part.split_once(' ')?;
         let (_, value) = rest.split_once(':')?;
-        (found == name).then_some(value)
+        Some((found, value))
     })
 }
 

@@ -26,6 +26,7 @@ mod language;
 mod outcome;
 mod pattern;
 mod policy;
+pub mod prerender;
 mod proxy;
 mod serve;
 pub mod server;

@@ -1,8 +1,9 @@
-//! The TOML file: `[server]` with the keys of [`keys`](super::keys::keys), `[[rule]]` and `[[watch]]`.
+//! The TOML file: `[server]` with the keys of [`keys`](super::keys::keys), `[[rule]]`, `[[watch]]` and `[prerender]`.
 //!
 //! It is read as spanned values and not through serde: so an unknown key, a wrong type and a value that
 //! cannot work are all said in the same way, with the place and the nearest thing that would do.
 
+mod prerender;
 mod rule;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, SourceFile};
 use super::given::{Given, Misfit};
 use super::keys::{self, Key};
+use super::prerender::PrerenderOptions;
 use super::server::WatchRule;
 use super::units;
 use rule::RuleSection;
@@ -26,6 +28,7 @@ pub(crate) struct ConfigFile {
     pub(crate) values: Vec<(&'static Key, Given)>,
     pub(crate) rules: Vec<RuleSection>,
     pub(crate) watch: Vec<WatchRule>,
+    pub(crate) prerender: Option<PrerenderOptions>,
     pub(crate) spans: HashMap<&'static str, Spans>,
 }
 
@@ -55,7 +58,7 @@ impl Spans {
     }
 }
 
-const SECTIONS: [&str; 3] = ["server", "rule", "watch"];
+const SECTIONS: [&str; 4] = ["server", "rule", "watch", "prerender"];
 const WATCH_KEYS: [&str; 3] = ["paths", "invalidate", "settle"];
 
 /// Reads and parses the file; what its values mean together is judged later.
@@ -77,6 +80,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ConfigError> 
         values: Vec::new(),
         rules: Vec::new(),
         watch: Vec::new(),
+        prerender: None,
         spans: HashMap::new(),
     };
     let document = DeTable::parse(text).map_err(|error| file.syntax(&error))?;
@@ -96,9 +100,15 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<ConfigFile, ConfigError> 
                 }
                 file.note_watch(value);
             }
+            ("prerender", DeValue::Table(table)) => {
+                let mut spans = Spans::of(value);
+                file.prerender = Some(file.prerender_section(table, &mut spans)?);
+                file.spans.insert("prerender", spans);
+            }
             ("server", _) => return Err(file.not_a_section(name, "[server]")),
             ("rule", _) => return Err(file.not_a_section(name, "[[rule]]")),
             ("watch", _) => return Err(file.not_a_section(name, "[[watch]]")),
+            ("prerender", _) => return Err(file.not_a_section(name, "[prerender]")),
             _ => return Err(file.unknown_section(name, value)),
         }
     }
@@ -313,7 +323,7 @@ impl ConfigFile {
         let what = if is_section { "section" } else { "key" };
         let hint = match nearest(text, SECTIONS) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "the sections are [server], [[rule]] and [[watch]]".into(),
+            None => "the sections are [server], [[rule]], [[watch]] and [prerender]".into(),
         };
         self.error(name.span(), &format!("unknown {what} `{text}`"))
             .with_label(format!("unknown {what}"))
@@ -415,7 +425,7 @@ mod tests {
             (
                 "prot = 3000",
                 "config.toml:1:1: unknown key `prot`",
-                "the sections are [server], [[rule]] and [[watch]]",
+                "the sections are [server], [[rule]], [[watch]] and [prerender]",
             ),
             (
                 "[[server]]\nproxy_port = 3000",

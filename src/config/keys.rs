@@ -305,7 +305,7 @@ mod tests {
         let server = format!("{settings:#?}");
         let proxy = format!("{:#?}", settings.proxy);
         let mut expected = fields(&server);
-        expected.retain(|name| !["proxy", "rules", "watch", "base_dir"].contains(name));
+        expected.retain(|name| !["proxy", "rules", "watch", "prerender", "base_dir"].contains(name));
         expected.extend(fields(&proxy));
         assert!(expected.len() > 40, "{expected:?}");
         expected.sort_unstable();

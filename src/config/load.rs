@@ -144,7 +144,11 @@ impl Loaded {
     pub fn blame(&self, error: Error) -> ConfigError {
         let key = error.setting().or(match error.kind() {
             ErrorKind::Directory | ErrorKind::Foreign => Some("snapshot_dir"),
-            ErrorKind::Config | ErrorKind::Bind | ErrorKind::Locked | ErrorKind::Absent => None,
+            ErrorKind::Config
+            | ErrorKind::Bind
+            | ErrorKind::Locked
+            | ErrorKind::Absent
+            | ErrorKind::NotReady => None,
         });
         let message = error.to_string();
         let hint = error.hint().map(str::to_owned);
@@ -225,6 +229,7 @@ impl Loaded {
         }
         self.settings.rules = file.rules.iter().map(|section| section.rule.clone()).collect();
         self.settings.watch = std::mem::take(&mut file.watch);
+        self.settings.prerender = file.prerender.take();
         self.settings.base_dir = path.parent().map(Into::into).unwrap_or_default();
         self.file = Some(file);
         Ok(())
@@ -774,7 +779,8 @@ control_auth = "your-secret-token-here"
              default_ttl = \"1h30m\"\nmax_body = \"10 MB\"\nbypass_cookies = []\ncontrol_auth = \"hunter2\"\n\
              [[rule]]\nmatch = [\"/a\", \"POST /b\"]\ncache = true\npublic = true\nttl = \"90s\"\nkeep_query = []\n\
              [[rule]]\nmatch = [\"/c\"]\ncache = false\n\
-             [[watch]]\npaths = [\"content/**\"]\ninvalidate = [\"/\"]\nsettle = \"2s\"\n";
+             [[watch]]\npaths = [\"content/**\"]\ninvalidate = [\"/\"]\nsettle = \"2s\"\n\
+             [prerender]\npages = [\"/\"]\ncrawl = true\nscope = \"all\"\nmax_rps = 5\n";
         let first = load(text).unwrap();
         let printed = first.print();
         assert!(!printed.contains("hunter2"));

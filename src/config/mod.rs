@@ -10,6 +10,7 @@ mod file;
 mod given;
 mod keys;
 mod load;
+mod prerender;
 mod print;
 pub(crate) mod rule;
 mod server;
@@ -20,6 +21,7 @@ pub use create::{CreateProxyConfig, RequestInfo};
 pub use error::{ConfigError, Place};
 pub use keys::{Key, keys};
 pub use load::{Loaded, Sources};
+pub use prerender::{PrerenderOptions, Scope};
 pub use rule::PathRule;
 pub use server::{LogFormat, Secret, ServerSettings, WatchRule};
 

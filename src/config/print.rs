@@ -39,6 +39,7 @@ impl Loaded {
         }
         self.print_rules(&mut text);
         self.print_watch(&mut text);
+        self.print_prerender(&mut text);
         text
     }
 
@@ -66,6 +67,25 @@ impl Loaded {
                 }
             }
         }
+    }
+
+    fn print_prerender(&self, text: &mut String) {
+        let Some(options) = &self.settings().prerender else {
+            return;
+        };
+        let _ = writeln!(
+            text,
+            "\n[prerender]\npages = {}\nsitemaps = {}\ncrawl = {}\nscope = {}\nconcurrency = {}\nmax_rps = {}\n\
+             max_pages = {}\nmax_depth = {}",
+            toml::Value::from(options.pages.clone()),
+            toml::Value::from(options.sitemaps.clone()),
+            options.crawl,
+            toml::Value::from(options.scope.as_str()),
+            options.concurrency,
+            options.max_rps,
+            options.max_pages,
+            options.max_depth,
+        );
     }
 
     fn print_watch(&self, text: &mut String) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CreateProxyConfig, PathRule, Settings, check};
+use super::{CreateProxyConfig, PathRule, PrerenderOptions, Settings, check};
 use crate::error::Error;
 
 /// A text that is never shown: its `Debug` form is `***`.
@@ -115,6 +115,8 @@ pub struct ServerSettings {
     pub rules: Vec<PathRule>,
     /// The content that is watched. Default none.
     pub watch: Vec<WatchRule>,
+    /// What is rendered at the start, once the backend can be reached: the section `[prerender]`. Default none.
+    pub prerender: Option<PrerenderOptions>,
     /// The folder of the configuration file, which relative paths in it start from; empty means the
     /// working directory.
     pub base_dir: PathBuf,
@@ -139,6 +141,7 @@ impl Default for ServerSettings {
             log_format: LogFormat::default(),
             rules: Vec::new(),
             watch: Vec::new(),
+            prerender: None,
             base_dir: PathBuf::new(),
         }
     }

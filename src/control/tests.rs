@@ -293,3 +293,41 @@ async fn ten_thousand_calls_at_once_are_answered() {
     assert!(statuses.iter().all(|status| *status == 200));
     assert_eq!(rig.told().len(), 10_000);
 }
+
+#[tokio::test]
+async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let render: Render = Arc::new(move |patterns| {
+        log.lock().unwrap().push(patterns.join(" "));
+        match patterns {
+            ["/locked"] => Err(Error::new(ErrorKind::Directory, "read-only")),
+            ["/early"] => Err(Error::new(ErrorKind::NotReady, "not read through")),
+            ["panic"] => panic!("a renderer of somebody else's"),
+            _ => Ok(7),
+        }
+    });
+    let rig = rig(ControlOptions {
+        render: Some(render),
+        ..ControlOptions::default()
+    });
+    let begun = rig.refresh("?mode=render&pattern=/a&pattern=/b", "").await;
+    assert_eq!(begun.status, 202);
+    let expected = json!({ "rendering": 7, "patterns": ["/a", "/b"], "mode": "render" });
+    assert_eq!(begun.json, expected);
+    assert_eq!(
+        rig.refresh("?mode=render", "").await.json["patterns"],
+        json!(["*"])
+    );
+    assert_eq!(rig.refresh("?mode=render&pattern=/locked", "").await.status, 409);
+    assert_eq!(rig.refresh("?mode=render&pattern=/early", "").await.status, 503);
+    assert_eq!(rig.refresh("?mode=render&pattern=panic", "").await.status, 500);
+    let expected = ["/a /b", "*", "/locked", "/early", "panic"];
+    assert_eq!(*asked.lock().unwrap(), expected);
+    assert!(rig.told().is_empty(), "nothing is invalidated");
+
+    let nobody = with_token("token");
+    let request = post("?mode=render").header(AUTHORIZATION, "Bearer token");
+    assert_eq!(nobody.send(request, "").await.status, 501);
+    assert!(nobody.told().is_empty());
+}

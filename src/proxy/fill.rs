@@ -81,6 +81,7 @@ impl Fill {
                 return self.fail(lead, error.reason());
             }
         };
+        self.show(&response);
         // Nobody asked for another protocol.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.fail(lead, Reason::Unreachable);
@@ -259,7 +260,7 @@ impl Fill {
         };
         match settled {
             Settled::Kept => self.settle(),
-            Settled::NotKept(reason) => self.engine.tally.not_kept(reason),
+            Settled::NotKept(reason) => self.not_kept(reason),
         }
         // Before anybody hears of it: whoever comes next may begin another.
         lead.close();

@@ -79,6 +79,10 @@ impl Engine {
     ) -> Option<(Verdict, Option<Cause>)> {
         let rules = &visit.rules.store.lifetimes;
         let head = &snapshot.rendering.head;
+        if let Some(order) = &visit.order {
+            let verdict = visit.choose_by_order(order, learnt, reuse)?;
+            return Some((verdict, None));
+        }
         let choice = match learnt.is_settled {
             true => Choice::Stands(reuse),
             false => visit.wishes.choose(reuse, (head, generated), rules),

@@ -26,6 +26,9 @@ impl Fill {
 
     /// Who gets an answer that is not stored.
     pub(super) fn owner_of(&self, response: &Response<Body>, reason: Reason) -> Owner {
+        if self.visit.order.is_some() {
+            return Owner::First;
+        }
         let client = &self.visit.parts.headers;
         let whose = (self.request.rendered, self.visit.rules.store.audience);
         owner(response.status(), response.headers(), reason, whose, client)
@@ -39,7 +42,7 @@ impl Fill {
 
     /// Nobody gets the answer, unless who began the fill must not ask again.
     pub(super) fn ends_for_all(&self, lead: &Lead, (response, handover): Handed, reason: Reason) {
-        if self.visit.asks_once() {
+        if self.visit.asks_once() || self.visit.order.is_some() {
             return self.hand_over(lead, handover, response, reason);
         }
         drop(handover);

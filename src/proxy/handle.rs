@@ -1,6 +1,7 @@
 //! [`Proxy`]: a proxy as a program holds it.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +11,23 @@ use axum::body::Body;
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 
-use crate::config::{CreateProxyConfig, check};
+use crate::config::check::{self, SiteRules};
+use crate::config::{CreateProxyConfig, Scope};
 use crate::error::Error;
 use crate::flight::FlightTable;
 use crate::invalidate::{RefreshTrigger, Target};
 use crate::outcome::Reason;
+use crate::pattern::KeyPattern;
 use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
+use crate::proxy::order::{Address, Ordered};
 use crate::proxy::refresh::Renewals;
 use crate::proxy::respond::refusal;
 use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
+use crate::proxy::visit::may_write;
 use crate::proxy::{Engine, Via, Waits};
-use crate::snapshot::{Store, StoreOptions};
+use crate::snapshot::{Marked, Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
 use crate::upstream::{Upstream, UpstreamOptions};
@@ -172,6 +177,60 @@ impl Proxy {
         request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
         Arc::clone(&self.engine).handle(request)
+    }
+
+    /// Has a page rendered, unless it need not be; with so many bytes of its body at most.
+    pub(crate) async fn order(&self, address: &Address, wanted: (Scope, usize)) -> Ordered {
+        Arc::clone(&self.engine).order(address, wanted).await
+    }
+
+    /// Under which address the site is seen, and what tells its backend from another.
+    pub(crate) fn site(&self) -> (&SiteRules, String) {
+        (&self.engine.rules.general().site, self.engine.upstream.identity())
+    }
+
+    /// What is stored and matches, as far as the directory has been read through.
+    pub(crate) fn matching(&self, pattern: &KeyPattern) -> Vec<Matching> {
+        self.engine
+            .store
+            .as_ref()
+            .map_or_else(Vec::new, |store| store.found_by(pattern))
+    }
+
+    /// Has what is stored be rendered anew: fills that were begun before are overtaken, and these keys are to be
+    /// validated before they are used again. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk refuses one; all are marked in memory.
+    pub(crate) fn anew(
+        &self,
+        patterns: &Arc<[KeyPattern]>,
+        unordered: &[(Box<str>, Marked)],
+    ) -> io::Result<()> {
+        let Some(store) = &self.engine.store else {
+            return Ok(());
+        };
+        store.overtake(patterns);
+        let marked = unordered
+            .iter()
+            .map(|(key, marked)| store.mark_to_validate(key, *marked));
+        marked.fold(Ok(()), io::Result::and)
+    }
+
+    /// Whether this process writes the directory, as far as it knows.
+    pub(crate) fn is_writer(&self) -> bool {
+        self.engine
+            .store
+            .as_ref()
+            .is_some_and(|store| store.is_writable())
+    }
+
+    /// Whether this process writes the directory. May wait for the disk.
+    pub(crate) async fn may_write(&self) -> bool {
+        match &self.engine.store {
+            Some(store) => may_write(store).await,
+            None => false,
+        }
     }
 
     /// What invalidates this proxy's snapshots.

@@ -100,12 +100,12 @@ impl Fill {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => {
                     self.engine.backend_failed(self.visit.key.line(), &error);
-                    self.engine.tally.not_kept(Reason::Incomplete);
+                    self.not_kept(Reason::Incomplete);
                     report(Growth::Broken(length));
                     return Intake::Lost;
                 }
                 None if head.length.is_some_and(|said| said != length) => {
-                    self.engine.tally.not_kept(Reason::Incomplete);
+                    self.not_kept(Reason::Incomplete);
                     report(Growth::Broken(length));
                     return Intake::Lost;
                 }
@@ -117,7 +117,7 @@ impl Fill {
                     self.take_out_stale().await;
                 }
                 self.remember(reason);
-                self.engine.tally.not_kept(reason);
+                self.not_kept(reason);
                 // The room it takes is others'; its readers have a descriptor.
                 drop(writer);
                 self.spill(lead, head, length, chunk, incoming.body).await;
@@ -127,7 +127,7 @@ impl Fill {
                 match self.write(head, writer, &chunk).await {
                     Some(Ok(back)) => writer = Some(back),
                     Some(Err(error)) => {
-                        self.engine.tally.not_kept(self.not_written(&error));
+                        self.not_kept(self.not_written(&error));
                         self.spill(lead, head, length, chunk, incoming.body).await;
                         return Intake::Lost;
                     }

@@ -13,6 +13,7 @@ use crate::policy::forward::pass_headers;
 use crate::policy::request::AfterUnsafe;
 use crate::policy::validate::unmark_conditions;
 use crate::proxy::Engine;
+use crate::proxy::order::{Order, unasked};
 use crate::proxy::respond::{Verdict, refusal};
 use crate::proxy::target::Target;
 use crate::proxy::trace;
@@ -28,6 +29,9 @@ impl Engine {
         reason: Reason,
     ) -> (Response<Body>, Verdict) {
         target.trace.note(|| trace::passed(reason));
+        if request.extensions().get::<Order>().is_some() {
+            return unasked(reason);
+        }
         let method = request.method().clone();
         // RFC 9111 §5.2.1.7: nothing stored may answer, and the client wants nothing else.
         if matches!(method, Method::GET | Method::HEAD) && only_if_cached(request.headers()) {

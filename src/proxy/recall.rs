@@ -26,6 +26,9 @@ use crate::serve::{self, Times};
 impl Engine {
     /// A page that is known not to be there.
     pub(super) fn recall(&self, visit: &Visit, learnt: &mut Learnt) -> Option<Round> {
+        if visit.order.is_some() {
+            return None;
+        }
         let now = self.clock.unix_seconds();
         let known = |class| {
             self.memory

@@ -44,7 +44,10 @@ impl Engine {
             learnt.stale = None;
         }
         let flight = flight_key(&visit.key, &request);
-        let memo = self.memory.memo(flight, self.clock.unix_seconds());
+        let memo = match &visit.order {
+            Some(_) => None,
+            None => self.memory.memo(flight, self.clock.unix_seconds()),
+        };
         if let Some(Remembered::Lately(reason) | Remembered::LongAgo(reason)) = memo {
             visit.target.trace.note(|| trace::remembered(reason));
         }
@@ -162,6 +165,9 @@ impl Engine {
 
     /// Whether the memory has an answer by now that it had not when it was asked.
     fn has_learnt(&self, visit: &Visit, learnt: &Learnt, flight: FlightKey) -> bool {
+        if visit.order.is_some() {
+            return false;
+        }
         let now = self.clock.unix_seconds();
         self.missing(visit, learnt, now).is_some()
             || matches!(self.memory.memo(flight, now), Some(Remembered::Lately(_)))

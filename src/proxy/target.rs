@@ -104,6 +104,18 @@ impl Target {
         Self { trace, ..self }
     }
 
+    /// As who sees the site by `scheme` asks for it.
+    pub(super) fn seen_by(self, scheme: &'static str, rules: &SiteRules) -> Self {
+        let (site_scheme, site_host, standing) = site(&self.own_host, scheme, rules);
+        Self {
+            own_scheme: scheme,
+            site_scheme,
+            site_host,
+            standing,
+            ..self
+        }
+    }
+
     pub(crate) fn asker(&self) -> Asker<'_> {
         Asker {
             peer: self.peer,

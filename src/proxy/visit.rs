@@ -33,6 +33,7 @@ use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::Asked;
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
+use crate::proxy::order::{Order, by_order, look};
 use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
 use crate::proxy::trace;
@@ -60,6 +61,8 @@ pub(super) struct Visit {
     pub(super) class: Class,
     pub(super) languages: Languages,
     pub(super) wishes: Wishes,
+    /// Of the operator's, who is no visitor.
+    pub(super) order: Option<Order>,
 }
 
 impl Visit {
@@ -221,6 +224,7 @@ impl Engine {
         let visit = Arc::new(Visit {
             class: class(&parts.headers),
             languages: rules.key.languages.clone(),
+            order: parts.extensions.get().cloned(),
             wishes,
             rules,
             parts,
@@ -232,7 +236,10 @@ impl Engine {
             credentials,
         });
         visit.target.trace.key(&visit.key, &visit);
-        self.visit(&store, &visit).await
+        match &visit.order {
+            Some(order) => Box::pin(by_order(&store, (&visit, order), self.visit(&store, &visit))).await,
+            None => self.visit(&store, &visit).await,
+        }
     }
 
     /// Goes round until there is an answer.
@@ -268,7 +275,7 @@ impl Engine {
     }
 
     async fn round(self: &Arc<Self>, store: &Arc<Store>, visit: &Arc<Visit>, learnt: &mut Learnt) -> Round {
-        let found = find(store, visit).await;
+        let found = look(store, visit).await;
         visit.target.trace.note(|| trace::lookup(&found, store));
         let rule = visit.rules.request.accept;
         if needs_accept_axis(&visit.parts.method, &visit.parts.headers, rule)
@@ -311,7 +318,7 @@ impl Engine {
         if learnt.stale.is_none() && validate::single_range(&visit.parts.headers).is_some() {
             return Round::Pass(Reason::Range);
         }
-        if is_new && !learnt.is_wanted {
+        if is_new && !learnt.is_wanted && visit.order.is_none() {
             let uses = self.memory.use_of(&visit.key, visit.rules.min_uses);
             if uses < visit.rules.min_uses {
                 return Round::Pass(Reason::MinUses);
@@ -361,7 +368,7 @@ pub(super) async fn may_write(store: &Arc<Store>) -> bool {
     asked.await.unwrap_or(false)
 }
 
-async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
+pub(super) async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
     if let Some(found) = store.lookup_parsed(&visit.key, &|names| visit.select(names)) {
         return found;
     }

@@ -291,6 +291,15 @@ impl KeyEntry {
         self
     }
 
+    /// The same, but for the rendering without any of the fields.
+    pub(super) fn with_variants_invalidated(mut self) -> Self {
+        let rest = self.rest.iter_mut().flat_map(|rest| &mut rest.variants);
+        for packed in self.first.iter_mut().chain(rest).filter(|packed| packed.has_id) {
+            packed.generated = Packed::INVALIDATED;
+        }
+        self
+    }
+
     pub(crate) fn renderings(&self) -> usize {
         self.packed().filter(|variant| variant.is_rendering).count()
     }

@@ -7,10 +7,11 @@
 //!
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
-//! `remove` carries them out, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
+//! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
+mod anew;
 mod body;
 mod budget;
 mod check;
@@ -65,6 +66,7 @@ use crate::key::{Key, KeyHash};
 use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
+pub(crate) use anew::Marked;
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
 pub(crate) use forms::Form;
@@ -95,6 +97,15 @@ pub(crate) struct StoreOptions {
     /// What use is dated by.
     pub(crate) clock: Clock,
     pub(crate) faults: Option<FaultPlan>,
+}
+
+/// A key that matches a pattern.
+pub(crate) struct Matching {
+    pub(crate) key: Box<str>,
+    /// `METHOD:/path?query`, where the key has another line.
+    pub(crate) own: Option<Box<str>>,
+    /// Renderings beside the one without any of the fields.
+    pub(crate) has_variants: bool,
 }
 
 type Job = Box<dyn FnOnce() + Send>;

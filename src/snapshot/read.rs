@@ -56,6 +56,25 @@ impl Store {
         key: &Key,
         select: &dyn Fn(&[HeaderName]) -> VariantKey,
     ) -> Option<Lookup> {
+        let (found, entry) = self.find_parsed(key, select)?;
+        entry.life.touch(self.options.clock.unix_seconds());
+        Some(found)
+    }
+
+    /// A lookup without any I/O that is no use: nobody is answered from what it finds.
+    pub(crate) fn peek_parsed(
+        &self,
+        key: &Key,
+        select: &dyn Fn(&[HeaderName]) -> VariantKey,
+    ) -> Option<Lookup> {
+        self.find_parsed(key, select).map(|(found, _)| found)
+    }
+
+    fn find_parsed(
+        &self,
+        key: &Key,
+        select: &dyn Fn(&[HeaderName]) -> VariantKey,
+    ) -> Option<(Lookup, Arc<KeyEntry>)> {
         if !self.is_watched() {
             return None;
         }
@@ -67,13 +86,12 @@ impl Store {
         if snapshot.stamp != variant.sidecar || !snapshot.variant.is_same(&wanted) {
             return None;
         }
-        entry.life.touch(self.options.clock.unix_seconds());
-        Some(Lookup::Found(snapshot, variant.generated))
+        Some((Lookup::Found(snapshot, variant.generated), entry))
     }
 
     /// A lookup.
     pub(crate) fn lookup(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
-        let found = self.look_up(key, select);
+        let found = self.peek(key, select);
         if matches!(found, Lookup::Found(..))
             && let Some(entry) = self.index.get(key)
         {
@@ -82,7 +100,8 @@ impl Store {
         found
     }
 
-    fn look_up(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
+    /// A lookup that is no use.
+    pub(crate) fn peek(&self, key: &Key, select: &dyn Fn(&[HeaderName]) -> VariantKey) -> Lookup {
         let epoch = self.epoch();
         let known = self.index.get(key);
         let stem = Stem::of(key);

@@ -278,7 +278,7 @@ impl Store {
     }
 
     /// Sets the clocks of a key's sidecars to zero: kept, to be validated.
-    fn mark_key(&self, key: &Key, entry: Option<&KeyEntry>) -> io::Result<()> {
+    pub(super) fn mark_key(&self, key: &Key, entry: Option<&KeyEntry>) -> io::Result<()> {
         let (Some(entry), true) = (entry, self.is_writable()) else {
             return Ok(());
         };

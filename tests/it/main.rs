@@ -41,6 +41,8 @@ mod negative;
 mod once;
 mod overtaken;
 mod poison;
+#[cfg(feature = "crawl")]
+mod prerender;
 mod public;
 mod quiet;
 mod read_only;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
+        Invocation::Prerender(prerender) => cmd::prerender::run(*prerender),
     };
     result.unwrap_or_else(|error| output::report(&error))
 }

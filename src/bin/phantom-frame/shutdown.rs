@@ -6,7 +6,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Running,
-    Draining,
+    /// By the signal with this exit code.
+    Draining(u8),
     Forced(u8),
 }
 
@@ -36,6 +37,16 @@ impl Shutdown {
         }
     }
 
+    /// Ready when an end was asked for, with the exit code that the signal stands for.
+    pub(crate) async fn interrupted(&self) -> u8 {
+        let mut stage = self.stage.clone();
+        let stage = stage.wait_for(|stage| *stage != Stage::Running).await;
+        match stage.map(|stage| *stage) {
+            Ok(Stage::Draining(code) | Stage::Forced(code)) => code,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Whether an end was asked for.
     pub(crate) fn is_requested(&self) -> bool {
         *self.stage.borrow() != Stage::Running
@@ -60,8 +71,8 @@ async fn hear(mut interrupts: Signal, mut terminations: Signal, tell: watch::Sen
         };
         tell.send_modify(|stage| {
             *stage = match *stage {
-                Stage::Running => Stage::Draining,
-                Stage::Draining | Stage::Forced(_) => Stage::Forced(code),
+                Stage::Running => Stage::Draining(code),
+                Stage::Draining(_) | Stage::Forced(_) => Stage::Forced(code),
             };
         });
     }

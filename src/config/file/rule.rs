@@ -109,7 +109,7 @@ impl ConfigFile {
         }
     }
 
-    fn switch(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<bool, ConfigError> {
+    pub(super) fn switch(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<bool, ConfigError> {
         let given = scalar(value.get_ref());
         given.switch().map_err(|misfit| {
             self.misfit(name, misfit.expected, &given, value.span())

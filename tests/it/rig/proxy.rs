@@ -401,6 +401,11 @@ impl Proxy {
         self.client().send(request).await
     }
 
+    /// The proxy, as the program that holds it has it.
+    pub(crate) fn engine(&self) -> Engine {
+        self.running().proxy.clone()
+    }
+
     pub(crate) fn trigger(&self) -> RefreshTrigger {
         self.running().proxy.trigger()
     }

@@ -1,8 +1,10 @@
 //! One file per command.
 
 pub(crate) mod demo;
+mod fill;
 pub(crate) mod inspect;
 mod ls;
+pub(crate) mod prerender;
 mod rm;
 mod run;
 pub(crate) mod serve;
@@ -20,6 +22,8 @@ use tokio::runtime::Builder;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     AsAsked,
+    /// To the end, but not all is well.
+    WithFailures,
     /// By a second signal, with its exit code.
     Forced(u8),
 }
@@ -34,6 +38,7 @@ fn block_on(command: impl Future<Output = anyhow::Result<Ended>>) -> anyhow::Res
     runtime.shutdown_background();
     Ok(match ended? {
         Ended::AsAsked => ExitCode::SUCCESS,
+        Ended::WithFailures => ExitCode::FAILURE,
         Ended::Forced(code) => ExitCode::from(code),
     })
 }

@@ -11,12 +11,13 @@ use anyhow::Context as _;
 use futures_util::FutureExt as _;
 use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
 use phantom_frame::control::{ControlOptions, create_control_router_with};
+use phantom_frame::prerender::{Renderer, check};
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{Error, Proxy};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::Ended;
+use super::{Ended, fill};
 use crate::open_files;
 use crate::output::{Banner, CannotListen};
 use crate::shutdown::Shutdown;
@@ -35,6 +36,14 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     let blame = |error: Error| loaded.blame(error);
+    // It may also say only how what is asked for is rendered.
+    if let Some(options) = settings
+        .prerender
+        .as_ref()
+        .filter(|options| options.names_pages())
+    {
+        check(&settings.proxy_config(), options).map_err(blame)?;
+    }
     let proxy = Proxy::new(settings.proxy_config()).map_err(blame)?;
     let visitors = listen(loaded, "proxy_port", settings.proxy_bind, settings.proxy_port)?;
     let control = listen(
@@ -58,7 +67,14 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     }
 
     let addresses = (visitors.local_addr()?, control.local_addr()?);
-    let control_app = create_control_router_with(proxy.trigger(), control_options(settings, &proxy, &stop));
+    let renderer = Arc::new(Renderer::new(
+        proxy.clone(),
+        settings.prerender.clone().unwrap_or_default(),
+    ));
+    let control_app = create_control_router_with(
+        proxy.trigger(),
+        control_options(settings, (&proxy, &renderer), &stop),
+    );
     let max_connections = open_files::make_room(settings.max_connections);
     let visitors = {
         let proxy = proxy.clone();
@@ -81,6 +97,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             control.run(all_drained.map(drop)),
             announce(settings, addresses, &proxy),
             warn_without_backend(&settings.proxy.proxy_url),
+            fill::ahead(settings, &renderer, &stop),
         );
         proxy.shut_down(settings.shutdown_timeout).await;
     };
@@ -103,14 +120,19 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     }
 }
 
-fn control_options(settings: &ServerSettings, proxy: &Proxy, stop: &Shutdown) -> ControlOptions {
-    let (proxy, stop) = (proxy.clone(), stop.clone());
+fn control_options(
+    settings: &ServerSettings,
+    (proxy, renderer): (&Proxy, &Arc<Renderer>),
+    stop: &Shutdown,
+) -> ControlOptions {
+    let (proxy, renderer, stop) = (proxy.clone(), Arc::clone(renderer), stop.clone());
     let mut options = ControlOptions::default();
     options.token = settings
         .control_auth
         .as_ref()
         .map(|token| token.expose().to_owned());
     options.ready = Arc::new(move || !stop.is_requested() && proxy.is_ready());
+    options.render = Some(Arc::new(move |patterns| renderer.begin(patterns)));
     options
 }
 
