@@ -235,6 +235,16 @@ impl FlightTable {
         });
     }
 
+    /// How many read, or wait to.
+    #[cfg(test)]
+    pub(crate) fn seats(&self) -> usize {
+        let flights = self.flights();
+        flights
+            .values()
+            .map(|entry| entry.progress.receiver_count())
+            .sum()
+    }
+
     fn flights(&self) -> MutexGuard<'_, HashMap<FlightKey, Entry>> {
         lock(&self.flights)
     }

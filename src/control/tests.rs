@@ -301,7 +301,7 @@ async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
     let render: Render = Arc::new(move |patterns| {
         log.lock().unwrap().push(patterns.join(" "));
         match patterns {
-            ["/locked"] => Err(Error::new(ErrorKind::Directory, "read-only")),
+            ["/locked"] => Err(Error::new(ErrorKind::Locked, "read-only")),
             ["/early"] => Err(Error::new(ErrorKind::NotReady, "not read through")),
             ["panic"] => panic!("a renderer of somebody else's"),
             _ => Ok(7),

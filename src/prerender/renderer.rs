@@ -32,6 +32,8 @@ pub struct Renderer {
 pub(super) struct Stored {
     /// What an order can ask for.
     pub(super) pages: Vec<Address>,
+    /// Of these, what an order leaves as it is.
+    pub(super) tombstones: Vec<Address>,
     /// What else there is, as keys: other methods, variants, and what visitors' fields are part of the key of.
     others: Vec<(Box<str>, Marked)>,
 }
@@ -48,8 +50,8 @@ impl Renderer {
         }
     }
 
-    /// Has what is stored and matches rendered anew, and says how many pages that are. Fills that are under way do
-    /// not count as that. Variants, and pages of which visitors' fields are part of the key, cannot be rendered
+    /// Has what is stored and matches rendered anew, and says how many pages that are; tombstones stay, and are told of
+    /// in the run's summary alone. Fills that are under way do not count as that. Variants, and pages of which visitors' fields are part of the key, cannot be rendered
     /// without those visitors: they are to be validated before they are used again. Waits for the disk.
     ///
     /// # Errors
@@ -71,6 +73,7 @@ impl Renderer {
         for pattern in patterns.iter() {
             let of_it = matching(&self.proxy, pattern);
             found.pages.extend(of_it.pages);
+            found.tombstones.extend(of_it.tombstones);
             found.others.extend(of_it.others);
         }
         found.others.sort_unstable_by(|one, other| one.0.cmp(&other.0));
@@ -80,7 +83,7 @@ impl Renderer {
         })?;
         let pages: HashSet<Address> = found.pages.into_iter().collect();
         let count = pages.len();
-        self.pending().extend(pages);
+        self.pending().extend(pages.into_iter().chain(found.tombstones));
         self.more.notify_one();
         Ok(count)
     }
@@ -147,6 +150,8 @@ fn matching(proxy: &Proxy, pattern: &KeyPattern) -> Stored {
     for key in proxy.matching(pattern) {
         let line = key.own.as_deref().unwrap_or(line_of(&key.key));
         match address(line, &key.key, public) {
+            Some(page) if key.is_tombstone => found.tombstones.push(page),
+            None if key.is_tombstone => {}
             Some(page) => {
                 found.pages.push(page);
                 if key.has_variants {

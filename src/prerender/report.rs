@@ -71,6 +71,8 @@ pub struct Summary {
     pub same: u64,
     /// Stored, and not asked for.
     pub kept: u64,
+    /// Tombstones, left as they are.
+    pub tombstones: u64,
     /// Not stored, by reason.
     pub not_stored: BTreeMap<&'static str, u64>,
     /// 404 or 410.
@@ -89,7 +91,8 @@ impl Summary {
     /// How many pages were looked at.
     pub fn pages(&self) -> u64 {
         let not_stored: u64 = self.not_stored.values().sum();
-        self.new + self.changed + self.same + self.kept + not_stored + self.missing + self.broken
+        let stored = self.new + self.changed + self.same + self.kept + self.tombstones;
+        stored + not_stored + self.missing + self.broken
     }
 
     /// How many pages failed.
@@ -109,6 +112,7 @@ impl Summary {
             Became::Changed => self.changed += 1,
             Became::Same => self.same += 1,
             Became::Kept => self.kept += 1,
+            Became::Tombstone => self.tombstones += 1,
             Became::NotStored(reason) | Became::Failed(reason) => {
                 *self.not_stored.entry(reason.as_str()).or_default() += 1;
             }

@@ -99,8 +99,9 @@ pub(super) async fn seeds(
     let mut seeds = named(&Site::of(proxy), options)?;
     for text in options.pages.iter().filter(|text| text.contains('*')) {
         until(|| proxy.is_ready(), PAUSE, || observe(Event::Reading)).await;
-        let found = stored(proxy, text)?.pages;
-        seeds.extend(found.into_iter().map(Seed::page));
+        let found = stored(proxy, text)?;
+        let found = found.pages.into_iter().chain(found.tombstones);
+        seeds.extend(found.map(Seed::page));
     }
     Ok(seeds)
 }

@@ -80,7 +80,7 @@ impl Engine {
         let rules = &visit.rules.store.lifetimes;
         let head = &snapshot.rendering.head;
         if let Some(order) = &visit.order {
-            let verdict = visit.choose_by_order(order, learnt, reuse)?;
+            let verdict = visit.choose_by_order(order, learnt, (&snapshot.rendering, reuse))?;
             return Some((verdict, None));
         }
         let choice = match learnt.is_settled {

@@ -179,6 +179,11 @@ impl Proxy {
         Arc::clone(&self.engine).handle(request)
     }
 
+    #[cfg(test)]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Has a page rendered, unless it need not be; with so many bytes of its body at most.
     pub(crate) async fn order(&self, address: &Address, wanted: (Scope, usize)) -> Ordered {
         Arc::clone(&self.engine).order(address, wanted).await

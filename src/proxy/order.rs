@@ -1,7 +1,7 @@
 //! Orders: pages that the operator has rendered, before any visitor asks for them.
 //!
 //! An order goes the road of a visit, so that the same rules decide what is stored, and as what. It differs in
-//! three things. What is stored is used, or asked about, as the order says. Nothing passes: what is no fill is not
+//! three things. What is stored is used, or asked about, as the order says; a tombstone stays what it is. Nothing passes: what is no fill is not
 //! asked for, and neither does the memory of earlier attempts hold it back. And whoever orders gets every answer,
 //! because it was rendered for nobody and nobody is who they are.
 
@@ -17,7 +17,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 
 use crate::config::Scope;
-use crate::head::Rendering;
+use crate::head::{Rendering, RenderingOrigin};
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::request::{BodyPresence, Facts, Route, route};
 use crate::policy::reuse::{Reuse, Standing};
@@ -40,6 +40,8 @@ pub enum Became {
     Same,
     /// Stored, and not asked for.
     Kept,
+    /// A tombstone, which stays: the backend is not asked.
+    Tombstone,
     /// Not stored, by the rules that hold for visitors.
     NotStored(Reason),
     /// The backend says 404 or 410.
@@ -56,6 +58,7 @@ impl Became {
             Self::Changed => "changed",
             Self::Same => "same",
             Self::Kept => "kept",
+            Self::Tombstone => "tombstone",
             Self::NotStored(_) => "not-stored",
             Self::Missing => "missing",
             Self::Failed(_) => "failed",
@@ -209,6 +212,7 @@ pub(super) async fn by_order(
     let mut seen = order.seen();
     seen.change = match (before, after) {
         (_, None) => None,
+        (_, Some(after)) if after.origin == RenderingOrigin::Operator => Some(Became::Tombstone),
         (None, Some(_)) => Some(Became::New),
         (Some(before), Some(after)) if before == after => Some(Became::Same),
         (Some(_), Some(_)) => Some(Became::Changed),
@@ -227,10 +231,11 @@ impl Visit {
         &self,
         order: &Order,
         learnt: &mut Learnt,
-        reuse: Reuse,
+        (rendering, reuse): (&Rendering, Reuse),
     ) -> Option<Verdict> {
         let standing: Standing = reuse.standing();
         let is_enough = match (order.scope, reuse) {
+            _ if rendering.origin == RenderingOrigin::Operator => true,
             (Scope::Missing, _) | (Scope::Stale, Reuse::Fresh(_)) => true,
             (Scope::Stale | Scope::All, _) => learnt.is_settled,
         };
@@ -322,6 +327,7 @@ fn became(verdict: &Verdict, seen: &Seen, status: Option<StatusCode>) -> Became 
         }
         Outcome::Pass | Outcome::Tunnel => Became::NotStored(reason),
         Outcome::Stale | Outcome::Refused | Outcome::Failed => Became::Failed(reason),
+        _ if seen.status.is_none() && seen.change == Some(Became::Tombstone) => Became::Tombstone,
         _ if is_missing => Became::Missing,
         _ if seen.is_broken => Became::Failed(Reason::Incomplete),
         Outcome::Hit if seen.status.is_none() => Became::Kept,
@@ -343,7 +349,63 @@ fn became(verdict: &Verdict, seen: &Seen, status: Option<StatusCode>) -> Became 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use axum::Router;
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::proxy::Proxy;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn an_order_that_follows_a_visitor_s_fill_fails_where_that_does() {
+        for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_GATEWAY] {
+            let (asked, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+            let (count, held) = (Arc::clone(&asked), Arc::clone(&gate));
+            let site = Router::new().fallback(move || {
+                let (count, held) = (Arc::clone(&count), Arc::clone(&held));
+                async move {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let _open = held.acquire().await;
+                    status
+                }
+            });
+            let dir = tempfile::tempdir().unwrap();
+            let config = crate::CreateProxyConfig::new(String::new()).with(|settings| {
+                settings.public_url = Some("https://example.com".into());
+                settings.snapshot_dir = dir.path().join("snapshots");
+            });
+            let proxy = Proxy::in_process(site, config).unwrap();
+            let seats = async |wanted: usize| {
+                while proxy.engine().flights.seats() != wanted {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let visit = Request::builder().uri("/a").header(header::HOST, "example.com");
+            let visit = tokio::spawn(proxy.answer(visit.body(Body::empty()).unwrap()));
+            tokio::time::timeout(PATIENCE, seats(1)).await.unwrap();
+            let address = Address {
+                scheme: "https",
+                host: "example.com".into(),
+                target: PathAndQuery::from_static("/a"),
+            };
+            let ordering = proxy.clone();
+            let order = tokio::spawn(async move { ordering.order(&address, (Scope::Stale, 0)).await });
+            // It waits with the visitor.
+            tokio::time::timeout(PATIENCE, seats(2)).await.unwrap();
+
+            gate.add_permits(1);
+
+            assert_eq!(visit.await.unwrap().status(), status);
+            let ordered = order.await.unwrap();
+            assert_eq!(ordered.became, Became::Failed(Reason::ServerError));
+            assert!(!ordered.was_asked, "it has asked for nothing itself");
+            assert_eq!(asked.load(Ordering::SeqCst), 1);
+        }
+    }
 
     #[test]
     fn what_became_of_a_page_is_told_by_the_answer_the_commit_and_the_files() {
@@ -355,6 +417,13 @@ mod tests {
             (stored, 200, None, Some(Became::Changed), Became::Changed),
             (stored, 301, None, Some(Became::Same), Became::Same),
             (stored, 404, None, None, Became::Missing),
+            (
+                Verdict::new(Outcome::Hit),
+                0,
+                None,
+                Some(Became::Tombstone),
+                Became::Tombstone,
+            ),
             (stored, 200, None, None, Became::NotStored(Reason::Invalidated)),
             // The old page is still there.
             (

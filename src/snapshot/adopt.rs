@@ -71,7 +71,7 @@ impl Store {
                 seal: snapshot.sealed().map_or(0, |(seal, _)| seal.first_bits()),
                 ..Coded::default()
             },
-            is_rendering: true,
+            rendering: Some(snapshot.rendering.origin),
         };
         if standing.is_none() {
             let life = Life::found(last_cared(generated, &snapshot.sidecar));
@@ -103,7 +103,7 @@ impl Store {
         let Some(entry) = self.index.get(key) else {
             return;
         };
-        if entry.variant(id) == Some(wrong) && wrong.is_rendering {
+        if entry.variant(id) == Some(wrong) && wrong.rendering.is_some() {
             match (*entry).clone().without_variant(id) {
                 Some(rest) => self.index.insert(rest),
                 None => self.index.remove(key.hash.short()),

@@ -26,6 +26,7 @@ impl Store {
                 key: entry.key.clone(),
                 own: entry.subject().own.map(Into::into),
                 has_variants: entry.with_fields() > 0,
+                is_tombstone: entry.is_tombstone(),
             })
             .collect();
         found.sort_unstable_by(|one, other| one.key.cmp(&other.key));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use crate::fsops::FileStamp;
-use crate::head::{Generated, VariantId};
+use crate::head::{Generated, RenderingOrigin, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
 
@@ -53,8 +53,8 @@ pub(crate) struct VariantEntry {
     pub(crate) blocks: u32,
     /// The coded forms of its body.
     pub(crate) coded: Coded,
-    /// False for the placeholder that only lists the names.
-    pub(crate) is_rendering: bool,
+    /// Whose word it is; nothing for the placeholder that only lists the names.
+    pub(crate) rendering: Option<RenderingOrigin>,
 }
 
 impl VariantEntry {
@@ -84,7 +84,7 @@ struct Packed {
     forms: u16,
     /// The id itself is the digest's beginning.
     has_id: bool,
-    is_rendering: bool,
+    rendering: Option<RenderingOrigin>,
 }
 
 impl Packed {
@@ -107,7 +107,7 @@ impl Packed {
             coded_blocks: variant.coded.blocks,
             forms: variant.coded.forms.to_bits(),
             has_id: variant.id.is_some(),
-            is_rendering: variant.is_rendering,
+            rendering: variant.rendering,
         }
     }
 
@@ -131,7 +131,7 @@ impl Packed {
                 blocks: self.coded_blocks,
                 forms: FormSets::from_bits(self.forms),
             },
-            is_rendering: self.is_rendering,
+            rendering: self.rendering,
         }
     }
 }
@@ -301,14 +301,22 @@ impl KeyEntry {
     }
 
     pub(crate) fn renderings(&self) -> usize {
-        self.packed().filter(|variant| variant.is_rendering).count()
+        self.packed()
+            .filter(|variant| variant.rendering.is_some())
+            .count()
     }
 
     /// How many renderings there are beside the one without any of the fields.
     pub(crate) fn with_fields(&self) -> usize {
         self.packed()
-            .filter(|variant| variant.is_rendering && variant.has_id)
+            .filter(|variant| variant.rendering.is_some() && variant.has_id)
             .count()
+    }
+
+    /// Whether the operator has said what stands here, whatever the backend says.
+    pub(super) fn is_tombstone(&self) -> bool {
+        self.packed()
+            .any(|variant| !variant.has_id && variant.rendering == Some(RenderingOrigin::Operator))
     }
 
     pub(crate) fn used(&self) -> Used {
@@ -349,7 +357,7 @@ mod tests {
             sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
             blocks: 1,
             coded: Coded::default(),
-            is_rendering: false,
+            rendering: None,
         }
     }
 
@@ -360,12 +368,16 @@ mod tests {
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {
             for id in [None, Some(VariantId(0x5c0d_11aa))] {
-                for is_rendering in [true, false] {
+                for rendering in [
+                    None,
+                    Some(RenderingOrigin::Backend),
+                    Some(RenderingOrigin::Operator),
+                ] {
                     let variant = VariantEntry {
                         id,
                         digest,
                         generated,
-                        is_rendering,
+                        rendering,
                         coded: Coded {
                             seal: 7,
                             blocks: 3,
@@ -391,7 +403,7 @@ mod tests {
             id: Some(VariantId(n)),
             digest: u64::from(n) << 32,
             blocks,
-            is_rendering: true,
+            rendering: Some(RenderingOrigin::Backend),
             ..page
         };
         let ids = |entry: &KeyEntry| {

@@ -239,7 +239,7 @@ mod tests {
     use super::super::forms::{Coded, FormSets};
     use super::*;
     use crate::coding::{Coding, Codings};
-    use crate::head::Generated;
+    use crate::head::{Generated, RenderingOrigin};
     use crate::snapshot::life::Life;
 
     fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
@@ -252,7 +252,7 @@ mod tests {
             sidecar,
             blocks,
             coded: Coded::default(),
-            is_rendering,
+            rendering: is_rendering.then_some(RenderingOrigin::Backend),
         })
     }
 

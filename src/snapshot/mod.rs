@@ -106,6 +106,8 @@ pub(crate) struct Matching {
     pub(crate) own: Option<Box<str>>,
     /// Renderings beside the one without any of the fields.
     pub(crate) has_variants: bool,
+    /// What stands there is the operator's word.
+    pub(crate) is_tombstone: bool,
 }
 
 type Job = Box<dyn FnOnce() + Send>;

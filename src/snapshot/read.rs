@@ -81,7 +81,7 @@ impl Store {
         let entry = self.index.get(key)?;
         let wanted = select(entry.names());
         let id = wanted.id();
-        let variant = entry.variant(id).filter(|variant| variant.is_rendering)?;
+        let variant = entry.variant(id).filter(|variant| variant.rendering.is_some())?;
         let snapshot = self.parsed.get(&key.hash, id)?;
         if snapshot.stamp != variant.sidecar || !snapshot.variant.is_same(&wanted) {
             return None;
@@ -150,7 +150,7 @@ impl Store {
             return false;
         };
         let wanted = select(entry.names());
-        let is_it = |variant: &VariantEntry| variant.is_rendering && variant.digest == wanted.digest();
+        let is_it = |variant: &VariantEntry| variant.rendering.is_some() && variant.digest == wanted.digest();
         match entry.variant(wanted.id()).filter(is_it) {
             Some(variant) => seen.is_none_or(|seen| seen.stamp != variant.sidecar),
             None => false,

@@ -220,7 +220,7 @@ impl Store {
             sidecar: file.stamp(),
             blocks: blocks(file.size()).saturating_add(self.body_blocks_on_disk(key, sidecar)),
             coded: Coded::of(sidecar),
-            is_rendering: sidecar.rendering.is_some(),
+            rendering: sidecar.rendering.as_ref().map(|rendering| rendering.origin),
         }
     }
 
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::Durability;
-    use crate::head::VariantKey;
+    use crate::head::{RenderingOrigin, VariantKey};
     use crate::snapshot::{Bounds, StoreOptions};
 
     /// A page with a variant, whose files are not there.
@@ -352,7 +352,7 @@ mod tests {
             sidecar: store.fs.stat(store.root()).unwrap().stamp(),
             blocks: 1,
             coded: Coded::default(),
-            is_rendering: true,
+            rendering: Some(RenderingOrigin::Backend),
         };
         let entry = KeyEntry::of(None, key, &names, key.line(), Life::stored(7))
             .with_variant(variant(None, 0))

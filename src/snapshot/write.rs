@@ -184,7 +184,7 @@ impl Store {
                     sidecar: sidecar.stamp(),
                     blocks: blocks(sidecar.size()),
                     coded: Coded::default(),
-                    is_rendering: false,
+                    rendering: None,
                 });
             }
             self.index.insert(entry.with_variant(VariantEntry {
@@ -194,7 +194,7 @@ impl Store {
                 sidecar: sidecar.stamp(),
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
                 coded: Coded::of(&new),
-                is_rendering: true,
+                rendering: Some(RenderingOrigin::Backend),
             }));
             Ok(())
         };
@@ -300,7 +300,7 @@ impl Store {
             sidecar: sidecar.stamp(),
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
             coded: Coded::of(base),
-            is_rendering: base.rendering.is_some(),
+            rendering: base.rendering.as_ref().map(|rendering| rendering.origin),
         }));
         drop((ledger, admission));
         self.forget(&key.hash, None);

@@ -137,6 +137,36 @@ fn a_page_that_was_named_and_is_not_there_is_exit_code_1() {
 }
 
 #[test]
+fn tombstones_stay_and_are_counted() {
+    let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
+    assert_eq!(site.prerender(dir.path(), &["/a", "/b"]).status.code(), Some(0));
+    let placed = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+        .args([
+            "tombstone",
+            "/a",
+            "--public-url=https://example.com",
+            "--snapshots",
+        ])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(placed.status.code(), Some(0), "{}", stderr(&placed));
+    site.asked();
+
+    let all = site.prerender(dir.path(), &["/a", "/b", "--all", "--concurrency=1"]);
+
+    assert_eq!(all.status.code(), Some(0), "{}", stderr(&all));
+    assert_eq!(site.asked(), ["/b"]);
+    let text = stdout(&all);
+    assert!(text.ends_with(": 1 same, 1 tombstone\n"), "{text}");
+    assert!(stderr(&all).contains("tombstone  410  /a\n"), "{}", stderr(&all));
+    let json = site.prerender(dir.path(), &["/a", "--all", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["summary"]["tombstones"], 1);
+    assert_eq!(json["pages"][0]["became"], "tombstone");
+}
+
+#[test]
 fn a_closed_pipe_is_no_panic() {
     let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
     let line = format!(

@@ -6,6 +6,7 @@ mod orders;
 mod pace;
 mod renderer;
 mod sitemaps;
+mod tombstones;
 
 use phantom_frame::prerender::{Became, PageReport, PrerenderOptions, Scope, Summary, prerender};
 use phantom_frame::{Error, ErrorKind, Reason, RefreshMode};
@@ -369,7 +370,7 @@ async fn a_directory_that_another_process_writes_is_refused_with_a_hint() {
     let error = Run::try_of(&writer, |options| options.pages = vec!["/a".into()]).await;
 
     let error = error.expect_err("somebody else writes");
-    assert_eq!(error.kind(), ErrorKind::Directory);
+    assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(
         error.hint().is_some_and(|hint| hint.contains("server")),
         "{error:?}"

@@ -29,14 +29,14 @@ Without a URL, a file, a sitemap and --crawl it is what [prerender] names in the
 configuration; the limits there hold where no flag says otherwise. What is
 stored is decided by the rules that hold for visitors, and rendered for nobody.
 The backend is asked less where it answers slowly, and not at all for as long as
-it says with 429 or 503; a run ends where it goes on saying so. Links marked
-`nofollow` and other sites are left alone; robots.txt is not read. A run that
-was broken off goes on with --missing.
+it says with 429 or 503; a run ends where it goes on saying so. Tombstones stay
+what they are. Links marked `nofollow` and other sites are left alone;
+robots.txt is not read. A run that was broken off goes on with --missing.
 
 --json prints {\"summary\": {…}, \"interrupted\", \"pages\": [{\"url\", \"became\",
 \"status\", \"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new,
-changed, same, kept, not-stored, missing or failed. An interrupted run prints
-what was done until then.
+changed, same, kept, tombstone, not-stored, missing or failed. An interrupted
+run prints what was done until then.
 
 Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
 that was named is missing; 2 the configuration or the command line cannot be

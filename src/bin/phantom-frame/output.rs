@@ -1,13 +1,11 @@
 //! What is said on stderr: errors with their causes and a hint, and what is served.
 
 use std::error::Error as StdError;
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use anstyle::{AnsiColor, Style};
-use anyhow::Context as _;
 use phantom_frame::config::ConfigError;
 use phantom_frame::{Error, ErrorKind};
 
@@ -33,31 +31,6 @@ pub(crate) struct CannotListen {
 pub(crate) struct Unusable {
     pub(crate) what: String,
     pub(crate) hint: String,
-}
-
-/// Prints what was asked for. Who has closed the pipe has read enough.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
-        _ => Ok(()),
-    }
-}
-
-/// What somebody else wrote, as a terminal may have it: what would be a command to it is shown as it is written.
-pub(crate) fn plain(text: &str) -> String {
-    let is_command = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut plain = String::with_capacity(text.len());
-    for char in text.chars() {
-        match is_command(char) {
-            true => plain.extend(char.escape_unicode()),
-            false => plain.push(char),
-        }
-    }
-    plain
 }
 
 /// Says what went wrong; the exit code tells a configuration from a failure.
@@ -169,21 +142,5 @@ fn causes(mut cause: Option<&(dyn StdError + 'static)>) {
 fn hint(hint: Option<&str>) {
     if let Some(hint) = hint {
         anstream::eprintln!("{HINT}hint{HINT:#}: {hint}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_be_a_command_to_a_terminal_is_shown() {
-        for (text, expected) in [
-            ("/grüße?a=1 (404)", "/grüße?a=1 (404)"),
-            ("\x1b[31m\x07", "\\u{1b}[31m\\u{7}"),
-            ("a\r\nb\u{9b}c\u{202e}", "a\\u{d}\\u{a}b\\u{9b}c\\u{202e}"),
-        ] {
-            assert_eq!(plain(text), expected);
-        }
     }
 }

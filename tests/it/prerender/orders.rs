@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use phantom_frame::Reason;
 use phantom_frame::prerender::{Became, Scope};
 
-use super::{Run, page, start, visit, with_address};
-use crate::rig::{Answer, Backend, Gate, Setup};
+use super::{Run, page, visit, with_address};
+use crate::rig::{Backend, Setup};
 
 #[tokio::test]
 async fn an_order_is_no_use_of_a_page() {
@@ -59,33 +58,4 @@ async fn refresh_ahead_sees_no_use_in_an_order() {
     // That waits for what goes on behind the visit.
     proxy.stop().await;
     assert_eq!(backend.count("/a"), 1);
-}
-
-#[tokio::test]
-async fn an_order_that_follows_a_visitor_s_fill_fails_where_that_does() {
-    let backend = Backend::start().await;
-    for (status, reason) in [(500, Reason::ServerError), (502, Reason::ServerError)] {
-        let gate = Gate::new();
-        backend.on("/a", Answer::new(status).held(&gate));
-        let proxy = start(&backend).await;
-        let before = backend.count("/a");
-        let order = async {
-            gate.arrivals(1).await;
-            let ((), run) = tokio::join!(
-                async {
-                    tokio::task::yield_now().await;
-                    gate.open();
-                },
-                Run::pages(&proxy, &["/a"], Scope::Stale)
-            );
-            run
-        };
-
-        let (visitor, run) = tokio::join!(visit(&proxy, "/a"), order);
-
-        assert_eq!(visitor.status, status);
-        run.assert("/a", Became::Failed(reason));
-        assert_eq!(run.summary.failed(), 1);
-        assert!(backend.count("/a") > before);
-    }
 }

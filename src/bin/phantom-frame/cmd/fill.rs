@@ -75,6 +75,7 @@ fn log(what: &str, summary: &Summary) {
         changed = summary.changed,
         same = summary.same,
         kept = summary.kept,
+        tombstones = summary.tombstones,
         not_stored,
         missing = summary.missing,
         failed = summary.failed(),

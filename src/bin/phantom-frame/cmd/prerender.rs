@@ -17,12 +17,12 @@ use super::{Ended, block_on};
 use crate::args::{Limits, Names, Prerender};
 use crate::logging;
 use crate::output::{self, Unusable};
+use crate::print::{Out, STRONG, plain};
 use crate::shutdown::Shutdown;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const STRONG: Style = Style::new().bold();
 /// So many pages are listed for each reason.
 const LISTED: usize = 10;
 
@@ -31,7 +31,7 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
     for warning in loaded.warnings() {
         output::warn(warning);
     }
-    logging::start(&loaded)?;
+    logging::start_quiet(&loaded)?;
     let options = options(
         (&asked.names, &asked.limits),
         loaded.settings().prerender.as_ref(),
@@ -112,10 +112,15 @@ async fn fill_until(
     told.bar.finish_and_clear();
     let ended = match ended {
         Ok(summary) => {
-            output::print(&match json {
-                true => format!("{:#}\n", as_json(&summary, &told.pages, Ended::AsAsked)),
-                false => as_text(&summary, &told.pages, begun.elapsed()),
-            })?;
+            let mut out = Out::new();
+            match json {
+                true => out.json(&as_json(&summary, &told.pages, Ended::AsAsked)),
+                false => out.text(format_args!(
+                    "{}",
+                    as_text(&summary, &told.pages, begun.elapsed())
+                )),
+            }
+            out.finish().context("cannot print what became of the pages")?;
             match summary.failed() {
                 0 => Ended::AsAsked,
                 _ => Ended::WithFailures,
@@ -125,10 +130,9 @@ async fn fill_until(
             if json {
                 let mut summary = Summary::default();
                 told.pages.iter().for_each(|page| summary.count(page));
-                output::print(&format!(
-                    "{:#}\n",
-                    as_json(&summary, &told.pages, Ended::Forced(code))
-                ))?;
+                let mut out = Out::new();
+                out.json(&as_json(&summary, &told.pages, Ended::Forced(code)));
+                out.finish().context("cannot print what became of the pages")?;
             }
             let count = told.pages.len();
             output::warn(&format!(
@@ -170,8 +174,11 @@ impl Told {
             Event::Page(page, done, known) => {
                 self.bar.set_length(known as u64);
                 self.bar.set_position(done as u64);
-                self.bar.set_message(output::plain(&page.url));
-                let is_plain = matches!(page.became, Became::New | Became::Changed | Became::Same);
+                self.bar.set_message(plain(&page.url));
+                let is_plain = matches!(
+                    page.became,
+                    Became::New | Became::Changed | Became::Same | Became::Tombstone
+                );
                 let is_told = match self.bar.is_hidden() {
                     true => page.became != Became::Kept || page.is_failure(),
                     false => !is_plain && page.became != Became::Kept || page.is_failure(),
@@ -212,7 +219,7 @@ fn line(page: &PageReport) -> String {
     let word = page.became.as_str();
     format!(
         "{style}{word:<10}{style:#} {status:>3}  {}{}",
-        output::plain(&page.url),
+        plain(&page.url),
         remarks(page)
     )
 }
@@ -227,17 +234,22 @@ fn remarks(page: &PageReport) -> String {
     }
     match remarks.is_empty() {
         true => String::new(),
-        false => format!("  ({})", output::plain(&remarks.join("; "))),
+        false => format!("  ({})", plain(&remarks.join("; "))),
     }
 }
 
 fn as_text(summary: &Summary, pages: &[PageReport], took: Duration) -> String {
     let not_stored: u64 = summary.not_stored.values().sum();
+    let tombstones = match summary.tombstones {
+        1 => "tombstone",
+        _ => "tombstones",
+    };
     let counts = [
         (summary.new, "new"),
         (summary.changed, "changed"),
         (summary.same, "same"),
         (summary.kept, "kept"),
+        (summary.tombstones, tombstones),
         (not_stored, "not stored"),
         (summary.missing - summary.missing_by_name, "missing"),
         (summary.failed(), "failed"),
@@ -262,17 +274,14 @@ fn as_text(summary: &Summary, pages: &[PageReport], took: Duration) -> String {
             "\n{DOUBTFUL}not stored{DOUBTFUL:#}, {word}: {}\n",
             advice.unwrap_or("")
         ));
-        list(
-            &mut text,
-            pages.iter().filter(of_it).map(|page| output::plain(&page.url)),
-        );
+        list(&mut text, pages.iter().filter(of_it).map(|page| plain(&page.url)));
     }
     let is_dead_link = |page: &&PageReport| page.became == Became::Missing && !page.is_failure();
     let with_remarks = |page: &PageReport| {
         let status = page
             .status
             .map_or_else(String::new, |status| format!("  {status}"));
-        format!("{}{status}{}", output::plain(&page.url), remarks(page))
+        format!("{}{status}{}", plain(&page.url), remarks(page))
     };
     if pages.iter().any(|page| is_dead_link(&page)) {
         text.push_str(&format!("\n{DOUBTFUL}links that lead nowhere{DOUBTFUL:#}\n"));
@@ -332,6 +341,7 @@ fn as_json(summary: &Summary, pages: &[PageReport], ended: Ended) -> Value {
             "changed": summary.changed,
             "same": summary.same,
             "kept": summary.kept,
+            "tombstones": summary.tombstones,
             "not_stored": summary.not_stored,
             "missing": summary.missing,
             "failed": summary.failed(),
