@@ -20,7 +20,8 @@ const WORTH: u64 = 95;
 /// log2 of the largest window that every reader of zstd has (RFC 9659 §3), and of what is needed to check one.
 const ZSTD_WINDOW: u32 = 23;
 /// log2 of the windows in which brotli codes. The strong level takes eight times the window in memory, and clears it.
-const BROTLI_WINDOWS: RangeInclusive<u32> = 16..=22;
+/// With one of 16 or less the crate (9.1) falls back to a table of 32 MiB at the fast level.
+const BROTLI_WINDOWS: RangeInclusive<u32> = 17..=22;
 /// Of its window brotli leaves so many bytes alone (RFC 7932 §9.1).
 const BROTLI_GAP: usize = 16;
 
@@ -102,10 +103,10 @@ mod tests {
     #[test]
     fn brotli_s_window_holds_the_body_and_is_no_larger() {
         for (length, expected) in [
-            (0, 16),
-            ((1 << 16) - 16, 16),
-            ((1 << 16) - 15, 17),
-            (100_000, 17),
+            (0, 17),
+            ((1 << 17) - 16, 17),
+            ((1 << 17) - 15, 18),
+            (1 << 18, 19),
             (1 << 20, 21),
             ((1 << 22) - 16, 22),
             (usize::MAX, 22),
