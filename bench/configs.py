@@ -7,6 +7,8 @@ of its own, `nginx-tuned`. `sendfile off` with large `output_buffers` doubles th
 In HTTP/2 it is the other way round: with `sendfile on` every answer waits the 40 ms, whatever else is set.
 """
 
+import pages
+
 # What all three nginx have in common: as many workers as cores, and connections that are kept.
 NGINX = """daemon off;
 user {user};
@@ -35,14 +37,15 @@ http {{
 
 OPEN_FILES = "open_file_cache max=20000 inactive=1h;"
 
-# Any path below /cold/ is a page of 10 KB of its own. The count of requests is what tells hits from misses.
+# Any path below /cold/ is a page of 10 KB of its own: what is alike might be kept once. The count of requests is what
+# tells hits from misses.
 BACKEND = """
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     root {site};
     gzip_static on;
     location / {{ add_header Cache-Control "public, max-age=86400"; }}
-    location /cold/ {{ add_header Cache-Control "public, max-age=86400"; rewrite ^ /10k.html break; }}
+    location /cold/ {{ add_header Cache-Control "public, max-age=86400"; {cold} }}
     location = /count {{ stub_status; }}
   }}
 """
@@ -101,3 +104,12 @@ sub vcl_recv {{
 }}
 sub vcl_hash {{ hash_data(req.http.Accept-Encoding); }}
 """
+
+
+def cold():
+    """nginx's directives for `pages.cold` of the path that is asked for."""
+    page = pages.cold("$request_uri").decode()
+    # nginx takes no parameter of 4 KB.
+    parts = [page[begin : begin + 3000] for begin in range(0, len(page), 3000)]
+    sets = "".join(f"set $part{number} '{part}'; " for number, part in enumerate(parts))
+    return sets + "return 200 '" + "".join(f"$part{number}" for number in range(len(parts))) + "';"

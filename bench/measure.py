@@ -136,7 +136,7 @@ def misses(case, farm, given, names, result):
             if fetched < figures["requests"]:
                 raise Trouble(f"{server.name} answered {figures['requests']} cold requests with {fetched} of the backend")
             result.rounds.setdefault(name, []).append(figures)
-            check_kept(case, server, farm, f"/cold/{number}/0/0")
+            check_kept(server, farm, f"/cold/{number}/0/0")
     for name in names:
         # Tens of thousands of files that nobody asks for again.
         farm.stop(name)
@@ -156,7 +156,7 @@ def memory(case, farm, names, result):
         filled = server.resident_bytes()
         server.come_to_rest()
         result.rounds[name] = [{"resident_bytes": max(filled, server.resident_bytes())}]
-        check_kept(case, server, farm, f"/cold/all/{PAGES // 100 - 1}/{PAGES - 1}")
+        check_kept(server, farm, f"/cold/all/{PAGES // 100 - 1}/{PAGES - 1}")
         farm.stop(name)
 
 
@@ -228,11 +228,11 @@ def check(case, server, fields):
     return len(answer.body)
 
 
-def check_kept(case, server, farm, path):
+def check_kept(server, farm, path):
     """A page that came as a miss is one, and is stored."""
     answer = server.get(path)
-    if answer.body != pages.text(case.page):
-        raise Trouble(f"{server.name} sends another page than {case.page} for {path}")
+    if answer.body != pages.cold(path):
+        raise Trouble(f"{server.name} sends another page for {path}")
     asked = farm.backend.count()
     check_cache_status(server, server.get(path), ";hit")
     if farm.backend.count() != asked:

@@ -34,6 +34,11 @@ def text(name):
     return ("".join(parts)[: size - len(tail)] + tail).encode()
 
 
+def cold(path):
+    """The page of 10 KB that is of this path alone, which it says at its end."""
+    return text("10k") + f"<!-- {path} -->\n".encode()
+
+
 def write(folder: Path):
     """Every page, and beside it the page in gzip as a build step would make it."""
     folder.mkdir()

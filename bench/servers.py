@@ -153,7 +153,7 @@ class Farm:
 
     def nginx(self, kind, name, servers, open_files):
         work, (port, h2_port) = self.folder(name), free_ports(2)
-        places = {"work": work, "site": self.site, "port": port, "h2_port": h2_port}
+        places = {"work": work, "site": self.site, "port": port, "h2_port": h2_port, "cold": configs.cold()}
         if kind is not Backend:
             places["backend"] = self.backend.port
         text = configs.NGINX.format(
