@@ -34,10 +34,6 @@ pub(crate) struct Fs {
     /// Below it no link is followed.
     root: Option<Arc<Path>>,
     /// Reading there never waits for another machine.
-    #[cfg_attr(
-        not(target_os = "linux"),
-        expect(dead_code, reason = "only Linux reads at once")
-    )]
     is_local: bool,
 }
 

@@ -109,6 +109,11 @@ pub(super) fn open_now(root: &Path, path: &Path) -> Option<(File, Metadata)> {
     regular(Ok(opened)).ok()
 }
 
+#[cfg(not(target_os = "linux"))]
+pub(super) fn open_now(_: &Path, _: &Path) -> Option<(File, Metadata)> {
+    None
+}
+
 /// The same in a folder that somebody has.
 pub(super) fn open_at(
     folder: &OwnedFd,

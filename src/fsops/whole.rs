@@ -9,7 +9,7 @@ use std::io::IoSliceMut;
 #[cfg(target_os = "linux")]
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::{FileId, Fs};
+use super::{File, FileId, Fs, place};
 
 impl Fs {
     /// The bytes of the file at `path` if it is in the state `known` before and after they were read; else nothing.
@@ -30,30 +30,29 @@ impl Fs {
 
     /// The same without waiting for a disk or a server, so that it may be called on any thread: names and bytes come from the
     /// kernel's memory. Nothing where that does not tell; [`read_whole`](Self::read_whole) does.
-    #[cfg(target_os = "linux")]
     pub(crate) fn read_now(&self, path: &Path, known: &FileId) -> Option<Vec<u8>> {
-        if !self.is_local {
-            return None;
-        }
+        let root = self.root.as_deref().filter(|_| self.is_local)?;
         self.gate("open", path).ok()?;
-        let (file, metadata) = super::place::open_now(self.root.as_deref()?, path)?;
+        let (file, metadata) = place::open_now(root, path)?;
         if FileId::of(&metadata) != *known {
             return None;
         }
         self.gate("read", path).ok()?;
         let mut bytes = vec![0; usize::try_from(known.size()).ok()?];
-        let read = preadv2(
-            &file,
-            &mut [IoSliceMut::new(&mut bytes)],
-            0,
-            ReadWriteFlags::NOWAIT,
-        );
-        let is_whole = read.is_ok_and(|read| read == bytes.len());
+        let is_whole = fills_now(&file, &mut bytes);
         (is_whole && FileId::of(&file.metadata().ok()?) == *known).then_some(bytes)
     }
+}
 
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn read_now(&self, _: &Path, _: &FileId) -> Option<Vec<u8>> {
-        None
-    }
+/// Whether the kernel had so many bytes in memory, which are read then.
+#[cfg(target_os = "linux")]
+fn fills_now(file: &File, bytes: &mut [u8]) -> bool {
+    let length = bytes.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(bytes)], 0, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == length)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn fills_now(_: &File, _: &mut [u8]) -> bool {
+    false
 }

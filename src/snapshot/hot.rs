@@ -126,7 +126,8 @@ impl Hot {
         (usize::try_from(chunk).unwrap_or(0x4000), room)
     }
 
-    /// All of a body, read in one job, and held from then on if it may be; nothing if its file is another by now.
+    /// All of a body, read at once where the kernel has it in memory and else in one job, and held from then on if it
+    /// may be; nothing if its file is another by now.
     pub(crate) async fn load(self: &Arc<Self>, body: &Arc<BodyFile>, room: Room) -> Option<Bytes> {
         // To another thread and back is several times what reading it takes.
         if body.id.size() <= SMALL

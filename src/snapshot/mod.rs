@@ -99,6 +99,28 @@ pub(crate) struct StoreOptions {
     pub(crate) faults: Option<FaultPlan>,
 }
 
+#[cfg(test)]
+impl StoreOptions {
+    /// Nothing bounded, synced or held in memory.
+    fn plain(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            site: None,
+            backend: "http://localhost".into(),
+            durability: Durability::None,
+            bounds: Bounds {
+                disk_bytes: 0,
+                snapshots: 0,
+                hosts: 1,
+                body_bytes: 1,
+            },
+            memory_bytes: 0,
+            clock: Clock::default(),
+            faults: None,
+        }
+    }
+}
+
 /// A key that matches a pattern.
 pub(crate) struct Matching {
     pub(crate) key: Box<str>,
@@ -311,22 +333,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &tempfile::TempDir) -> Arc<Store> {
-        let options = StoreOptions {
-            dir: dir.path().join("snapshots"),
-            site: None,
-            backend: "http://localhost".into(),
-            durability: Durability::None,
-            bounds: Bounds {
-                disk_bytes: 0,
-                snapshots: 0,
-                hosts: 1,
-                body_bytes: 1,
-            },
-            memory_bytes: 0,
-            clock: Clock::default(),
-            faults: None,
-        };
-        Store::open(options).unwrap()
+        Store::open(StoreOptions::plain(dir.path().join("snapshots"))).unwrap()
     }
 
     #[test]

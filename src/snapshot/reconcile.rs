@@ -336,10 +336,8 @@ mod tests {
     use http::{HeaderName, header};
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::config::Durability;
     use crate::head::{RenderingOrigin, VariantKey};
-    use crate::snapshot::{Bounds, StoreOptions};
+    use crate::snapshot::StoreOptions;
 
     /// A page with a variant, whose files are not there.
     fn page(store: &Store, key: &Key) -> VariantId {
@@ -364,22 +362,7 @@ mod tests {
     #[test]
     fn a_look_that_an_invalidation_overtakes_brings_nothing_back() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(StoreOptions {
-            memory_bytes: 0,
-            dir: dir.path().join("snapshots"),
-            site: None,
-            backend: "http://localhost".into(),
-            durability: Durability::None,
-            bounds: Bounds {
-                disk_bytes: 0,
-                snapshots: 0,
-                hosts: 1,
-                body_bytes: 1,
-            },
-            clock: Clock::default(),
-            faults: None,
-        })
-        .unwrap();
+        let store = Store::open(StoreOptions::plain(dir.path().join("snapshots"))).unwrap();
         let key = Key::from_text("GET:/a");
 
         let id = page(&store, &key);

@@ -86,30 +86,17 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::clock::Clock;
-    use crate::config::Durability;
     use crate::fsops::{FaultPlan, Fs};
     use crate::invalidate::{Invalidation, RefreshMode};
     use crate::key::Key;
     use crate::pattern::KeyPattern;
+    use crate::snapshot::StoreOptions;
     use crate::snapshot::layout::{MARKER, PRIVATE, Stem};
-    use crate::snapshot::{Bounds, StoreOptions};
 
     fn open(dir: PathBuf, faults: Option<FaultPlan>) -> Arc<Store> {
         let options = StoreOptions {
-            memory_bytes: 0,
-            dir,
-            site: None,
-            backend: "http://localhost".into(),
-            durability: Durability::None,
-            bounds: Bounds {
-                disk_bytes: 0,
-                snapshots: 0,
-                hosts: 1,
-                body_bytes: 1,
-            },
-            clock: Clock::default(),
             faults,
+            ..StoreOptions::plain(dir)
         };
         Store::open(options).unwrap()
     }

@@ -240,11 +240,7 @@ async fn a_directory_that_is_only_read_keeps_what_it_has() {
     }
     proxy.stop().await;
     let setup = bounded(&backend, |settings| settings.max_snapshots = 1).dir_of(&proxy);
-    let lock = fs::File::options()
-        .write(true)
-        .open(proxy.dir().join(".phantom/lock"))
-        .expect("the lock's file");
-    eventually("the lock to be free", async || lock.try_lock().ok()).await;
+    let lock = proxy.take_lock().await;
     let tree = proxy.contents();
     let proxy = eventually("the directory to be free", async || {
         setup.clone().try_start().await.ok()

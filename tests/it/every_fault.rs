@@ -167,7 +167,6 @@ phases! {
     an_unsafe_request_survives_every_fault: UnsafeRequest, 4;
     a_page_that_is_not_there_survives_every_fault: NotFound, 1;
     a_hand_edit_survives_every_fault: HandEdit, 6;
-    // How many there are depends on when the watcher hears of it.
-    a_foreign_change_survives_every_fault: ForeignChange, 2;
-    a_directory_made_anew_survives_every_fault: Rescan, 2;
+    a_foreign_change_survives_every_fault: ForeignChange, 4;
+    a_directory_made_anew_survives_every_fault: Rescan, 4;
 }

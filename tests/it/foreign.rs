@@ -11,7 +11,7 @@ use crate::rig::{Answer, Backend, Proxy, Response, Setup, TestClock, eventually,
 /// A change by others takes effect within this.
 const PROMISED: Duration = Duration::from_millis(100);
 /// A machine that runs six builds may take longer without being wrong; much longer is wrong.
-const TOLERATED: Duration = Duration::from_secs(5);
+const TOLERATED: Duration = Duration::from_secs(1);
 
 async fn site() -> (Backend, Proxy) {
     let backend = Backend::start().await;

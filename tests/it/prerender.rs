@@ -359,12 +359,10 @@ async fn what_there_is_no_room_for_is_not_asked_for() {
 #[tokio::test]
 async fn a_directory_that_another_process_writes_is_refused_with_a_hint() {
     let backend = Backend::with("/a", page("a")).await;
-    let writer = start(&backend).await;
+    let mut writer = start(&backend).await;
     // As another process sees it: a store is shared within one.
-    let lock = std::fs::File::open(writer.dir().join(".phantom/lock")).expect("the lock");
-    let mut writer = writer;
     writer.stop().await;
-    lock.lock().expect("the lock is free");
+    let _lock = writer.take_lock().await;
     writer.start_again().await;
 
     let error = Run::try_of(&writer, |options| options.pages = vec!["/a".into()]).await;

@@ -4,23 +4,14 @@ use std::fs::File;
 
 use phantom_frame::{Reason, RefreshError};
 
-use crate::rig::{Answer, Backend, Proxy, eventually};
+use crate::rig::{Answer, Backend, Proxy};
 
 /// A proxy on a directory with a stored `/page`, whose lock somebody else holds.
 async fn beside_a_writer(backend: &Backend) -> (Proxy, File) {
     let mut proxy = Proxy::start(backend).await;
     proxy.warm("/page").await;
     proxy.stop().await;
-    let lock = File::options()
-        .read(true)
-        .write(true)
-        .open(proxy.dir().join(".phantom/lock"))
-        .expect("the lock's file");
-    // A stopped proxy's store ends with its last job.
-    eventually("the lock of a stopped proxy to be free", async || {
-        lock.try_lock().ok()
-    })
-    .await;
+    let lock = proxy.take_lock().await;
     proxy.start_again().await;
     (proxy, lock)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use phantom_frame::{FillMode, Reason, RefreshMode};
 
 use crate::rig::backend::Step;
-use crate::rig::{Answer, Backend, Gate, Proxy, Response, eventually, get, head, request};
+use crate::rig::{Answer, Backend, Gate, Proxy, Response, get, head, request};
 
 fn page(cache_control: &str) -> Answer {
     Answer::page("page").with("Cache-Control", cache_control)
@@ -334,12 +334,7 @@ async fn who_may_only_read_serves_stale_pages_too() {
     let mut proxy = Proxy::start(&backend).await;
     proxy.warm("/").await;
     proxy.stop().await;
-    let lock = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(proxy.dir().join(".phantom/lock"))
-        .expect("the lock's file");
-    eventually("the lock to be free", async || lock.try_lock().ok()).await;
+    let _lock = proxy.take_lock().await;
     proxy.start_again().await;
     proxy.clock().advance(61);
 

@@ -18,7 +18,7 @@ use crate::{is_long, note, raise_open_files, scaled};
 /// What one connection may cost, whatever it does, and what a crowd may cost beside that.
 const KIB_EACH: u64 = 64;
 const KIB_TOGETHER: u64 = 96 << 10;
-const KIB_SLACK: u64 = 32 << 10;
+const KIB_SLACK: u64 = 16 << 10;
 
 /// Below the time after which an idle connection is closed.
 const STILL_HERE: Duration = Duration::from_secs(30);

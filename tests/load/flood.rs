@@ -16,7 +16,7 @@ const FLOODERS: usize = 24;
 const DISK_LIMIT: u64 = 64 << 20;
 /// Ours beside the snapshots, and what is being written.
 const DISK_TOLERANCE: u64 = 8 << 20;
-const RSS_TOLERANCE_KIB: u64 = 96 << 10;
+const RSS_TOLERANCE_KIB: u64 = 64 << 10;
 
 /// One kind of request that nobody asks twice.
 #[derive(Debug, Clone, Copy)]

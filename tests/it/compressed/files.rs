@@ -1,6 +1,6 @@
 //! The files of coded forms: never served unless they are right, found again, counted, and nobody's if they are.
 
-use std::fs::{self, File};
+use std::fs;
 
 use crate::rig::{Backend, Proxy, eventually, remove_all};
 
@@ -146,12 +146,7 @@ async fn who_only_reads_serves_the_forms_and_makes_none() {
     for form in &removed {
         fs::remove_file(form).expect("a form");
     }
-    let lock = File::options()
-        .read(true)
-        .write(true)
-        .open(proxy.dir().join(".phantom/lock"))
-        .expect("the lock's file");
-    eventually("the lock to be free", async || lock.try_lock().ok()).await;
+    let lock = proxy.take_lock().await;
     proxy.start_again().await;
 
     let hit = ready_in(&proxy, "/", "br").await;

@@ -481,6 +481,18 @@ impl Proxy {
         }
     }
 
+    /// The directory is another process' for as long as the file lives. This one's proxy is stopped; its store ends with
+    /// its last job.
+    pub(crate) async fn take_lock(&self) -> fs::File {
+        let lock = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(self.dir().join(".phantom/lock"))
+            .expect("the lock's file");
+        eventually("the lock to be free", async || lock.try_lock().ok()).await;
+        lock
+    }
+
     /// Starts again on the same directory.
     pub(crate) async fn start_again(&mut self) {
         assert!(self.running.is_none(), "the proxy still runs");
