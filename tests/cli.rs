@@ -7,6 +7,8 @@
 
 #[path = "cli/prerender.rs"]
 mod prerender;
+#[path = "cli/ship.rs"]
+mod ship;
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,13 +1,15 @@
 //! The command line, made from the table of settings.
 
 mod inspect;
+mod ship;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anstyle::Style;
 use clap::builder::Styles;
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, ValueHint, value_parser};
+use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
@@ -49,6 +51,8 @@ pub(crate) enum Invocation {
     Demo(Demo),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
+    Completions(Shell),
+    Man { dir: Option<PathBuf> },
 }
 
 /// `serve`
@@ -104,6 +108,13 @@ pub(crate) fn parse() -> Invocation {
         }),
         Some(("prerender", asked)) => Invocation::Prerender(Box::new(prerender_of(asked))),
         Some(("serve", serve)) => Invocation::Serve(serve_of(serve)),
+        Some(("completions", asked)) => {
+            let shell = asked.get_one("shell").copied();
+            Invocation::Completions(shell.unwrap_or(Shell::Bash))
+        }
+        Some(("man", asked)) => Invocation::Man {
+            dir: asked.get_one("dir").cloned(),
+        },
         Some((name, matches)) => Invocation::Inspect(inspect::site_of(matches), inspect::of(name, matches)),
         None => Invocation::Serve(serve_of(&matches)),
     }
@@ -158,7 +169,8 @@ fn flags() -> impl Iterator<Item = (&'static Key, &'static str)> {
     keys().iter().filter_map(|key| Some((key, key.flag()?)))
 }
 
-fn command() -> Command {
+/// The whole command line, for what is made from it.
+pub(crate) fn command() -> Command {
     let demo = Command::new("demo")
         .about("Try it: an embedded site behind the proxy, on this machine alone")
         .arg(
@@ -187,6 +199,8 @@ fn command() -> Command {
         .subcommand(demo)
         .subcommand(prerender())
         .subcommands(inspect::commands())
+        .subcommands(ship::commands())
+        .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
 }
 
 /// The commands by what they are for; clap has no headings for them.
@@ -196,6 +210,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Inspect",
         &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],
     ),
+    ("Ship", &["completions", "man"]),
 ];
 
 /// For whoever reads help: the commands in their groups, in the place of clap's one list.
@@ -209,13 +224,12 @@ fn grouped(command: Command) -> Command {
         for name in *names {
             let about = command.find_subcommand(name).and_then(Command::get_about);
             let about = about.map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(list, "  {NAME}{name:<9}{NAME:#}  {about}");
+            let _ = writeln!(list, "  {NAME}{name:<11}{NAME:#}  {about}");
         }
         list.push('\n');
     }
     command
         .mut_subcommands(|command| command.hide(true))
-        .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
         .help_template(format!(
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{{all-args}}{{after-help}}"
         ))
@@ -335,6 +349,10 @@ fn setting(key: &'static Key, flag: &'static str) -> Arg {
         .long(flag)
         .aliases(key.flag_alias())
         .value_name(key.value_name())
+        .value_hint(match key.value_name() {
+            "PATH" => ValueHint::AnyPath,
+            _ => ValueHint::Other,
+        })
         .help(help)
         .help_heading(key.group());
     if key.is_list() {

@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
+        Invocation::Completions(shell) => cmd::completions::run(args::command(), shell),
+        Invocation::Man { dir } => cmd::man::run(args::command(), dir.as_deref()),
         Invocation::Prerender(prerender) => cmd::prerender::run(*prerender),
     };
     result.unwrap_or_else(|error| output::report(&error))
