@@ -1,5 +1,6 @@
 //! The command line, made from the table of settings.
 
+mod init;
 mod inspect;
 mod ship;
 
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
+pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
@@ -49,6 +51,7 @@ used, or another process writes the directory; 130 interrupted; 143 terminated."
 pub(crate) enum Invocation {
     Serve(Serve),
     Demo(Demo),
+    Init(Init),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
     Completions(Shell),
@@ -106,6 +109,7 @@ pub(crate) fn parse() -> Invocation {
             dir: demo.get_one("dir").cloned(),
             port: demo.get_one("port").copied().unwrap_or(0),
         }),
+        Some(("init", asked)) => Invocation::Init(init::of(asked)),
         Some(("prerender", asked)) => Invocation::Prerender(Box::new(prerender_of(asked))),
         Some(("serve", serve)) => Invocation::Serve(serve_of(serve)),
         Some(("completions", asked)) => {
@@ -197,6 +201,7 @@ pub(crate) fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve))
         .subcommand(demo)
+        .subcommand(init::command())
         .subcommand(prerender())
         .subcommands(inspect::commands())
         .subcommands(ship::commands())
@@ -205,7 +210,7 @@ pub(crate) fn command() -> Command {
 
 /// The commands by what they are for; clap has no headings for them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Everyday", &["serve", "demo", "prerender"]),
+    ("Everyday", &["serve", "demo", "init", "prerender"]),
     (
         "Inspect",
         &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],

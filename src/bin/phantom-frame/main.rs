@@ -2,11 +2,13 @@
 
 mod args;
 mod cmd;
+mod framework;
 mod logging;
 mod open_files;
 mod output;
 mod print;
 mod shutdown;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
+        Invocation::Init(asked) => cmd::init::run(&asked),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
         Invocation::Completions(shell) => cmd::completions::run(args::command(), shell),
         Invocation::Man { dir } => cmd::man::run(args::command(), dir.as_deref()),

@@ -1,8 +1,7 @@
 //! `phantom-frame man`
 
-use std::fs::{self, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::output::Unusable;
 use crate::print::{Out, count, plain};
+use crate::whole::{self, Existing};
 
 /// How every page begins, and how one that may be replaced is known.
 const MARK: &str = ".\\\" Written by `phantom-frame man`, which replaces files that begin with this line.\n";
@@ -128,7 +128,8 @@ fn write_all(dir: &Path, pages: &[Page]) -> anyhow::Result<()> {
     }
     fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {shown}"))?;
     for page in pages {
-        write(dir, page).with_context(|| format!("cannot write {} in {shown}", page.name))?;
+        whole::write(dir, &page.name, &page.text, Existing::Replaced)
+            .with_context(|| format!("cannot write {} in {shown}", page.name))?;
     }
     Ok(())
 }
@@ -145,16 +146,6 @@ fn may_be_replaced(path: &Path) -> io::Result<bool> {
     let length = u64::try_from(MARK.len()).unwrap_or(u64::MAX);
     fs::File::open(path)?.take(length).read_to_end(&mut start)?;
     Ok(start == MARK.as_bytes())
-}
-
-/// Whole or not at all.
-fn write(dir: &Path, page: &Page) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir)?;
-    file.write_all(page.text.as_bytes())?;
-    file.persist(dir.join(&page.name))?;
-    Ok(())
 }
 
 fn unusable(what: String, hint: &str) -> anyhow::Error {

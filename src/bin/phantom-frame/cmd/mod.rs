@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod fill;
+pub(crate) mod init;
 pub(crate) mod inspect;
 mod ls;
 pub(crate) mod man;
