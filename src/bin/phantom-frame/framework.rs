@@ -159,9 +159,14 @@ snapshot_dir = "snapshots"
 
 /// The frameworks that the project in `dir` shows; what cannot be read is said and shows nothing.
 pub(crate) fn find(dir: &Path) -> Vec<Found> {
-    let package = read(dir, "package.json").unwrap_or_default();
+    let package = parsed(dir, "package.json", |text| {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    });
     let gems = read(dir, "Gemfile").unwrap_or_default();
-    let manifest = read(dir, "Cargo.toml").unwrap_or_default();
+    let manifest = parsed(dir, "Cargo.toml", |text| {
+        text.parse()
+            .map_err(|error: toml::de::Error| error.message().to_owned())
+    });
     let shows = |sign| match sign {
         Sign::NodePackage(name) => has_package(&package, name).then_some("package.json"),
         Sign::Gem(name) => has_gem(&gems, name).then_some("Gemfile"),
@@ -178,20 +183,33 @@ pub(crate) fn find(dir: &Path) -> Vec<Found> {
 }
 
 fn read(dir: &Path, name: &str) -> Option<String> {
-    let path = dir.join(name);
-    match fs::read_to_string(&path) {
+    match fs::read_to_string(dir.join(name)) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            let path = plain(&path.to_string_lossy());
-            output::warn(&format!("passed over {path}, which cannot be read: {error}"));
+            passed_over(dir, name, &error.to_string());
             None
         }
     }
 }
 
-fn has_package(json: &str, name: &str) -> bool {
-    let package: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+/// What a file says; nothing where there is none, or none that can be understood.
+fn parsed<T: Default>(dir: &Path, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+    let Some(text) = read(dir, name) else {
+        return T::default();
+    };
+    parse(&text).unwrap_or_else(|error| {
+        passed_over(dir, name, &error);
+        T::default()
+    })
+}
+
+fn passed_over(dir: &Path, name: &str, error: &str) {
+    let path = plain(&dir.join(name).to_string_lossy());
+    output::warn(&format!("passed over {path}, which cannot be read: {error}"));
+}
+
+fn has_package(package: &serde_json::Value, name: &str) -> bool {
     ["dependencies", "devDependencies"]
         .iter()
         .any(|list| package.get(list).and_then(|list| list.get(name)).is_some())
@@ -208,8 +226,7 @@ fn has_gem(gemfile: &str, name: &str) -> bool {
     })
 }
 
-fn has_crate(manifest: &str, name: &str) -> bool {
-    let manifest: toml::Table = manifest.parse().unwrap_or_default();
+fn has_crate(manifest: &toml::Table, name: &str) -> bool {
     let lists = [
         manifest.get("dependencies"),
         manifest.get("workspace").and_then(|all| all.get("dependencies")),
