@@ -5,8 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "cli/init.rs"]
+mod init;
 #[path = "cli/prerender.rs"]
 mod prerender;
+#[path = "cli/ship.rs"]
+mod ship;
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,16 +1,20 @@
 //! The command line, made from the table of settings.
 
+mod init;
 mod inspect;
+mod ship;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anstyle::Style;
 use clap::builder::Styles;
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, ValueHint, value_parser};
+use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
+pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";
@@ -47,8 +51,11 @@ used, or another process writes the directory; 130 interrupted; 143 terminated."
 pub(crate) enum Invocation {
     Serve(Serve),
     Demo(Demo),
+    Init(Init),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
+    Completions(Shell),
+    Man { dir: Option<PathBuf> },
 }
 
 /// `serve`
@@ -102,8 +109,16 @@ pub(crate) fn parse() -> Invocation {
             dir: demo.get_one("dir").cloned(),
             port: demo.get_one("port").copied().unwrap_or(0),
         }),
+        Some(("init", asked)) => Invocation::Init(init::of(asked)),
         Some(("prerender", asked)) => Invocation::Prerender(Box::new(prerender_of(asked))),
         Some(("serve", serve)) => Invocation::Serve(serve_of(serve)),
+        Some(("completions", asked)) => {
+            let shell = asked.get_one("shell").copied();
+            Invocation::Completions(shell.unwrap_or(Shell::Bash))
+        }
+        Some(("man", asked)) => Invocation::Man {
+            dir: asked.get_one("dir").cloned(),
+        },
         Some((name, matches)) => Invocation::Inspect(inspect::site_of(matches), inspect::of(name, matches)),
         None => Invocation::Serve(serve_of(&matches)),
     }
@@ -158,7 +173,8 @@ fn flags() -> impl Iterator<Item = (&'static Key, &'static str)> {
     keys().iter().filter_map(|key| Some((key, key.flag()?)))
 }
 
-fn command() -> Command {
+/// The whole command line, for what is made from it.
+pub(crate) fn command() -> Command {
     let demo = Command::new("demo")
         .about("Try it: an embedded site behind the proxy, on this machine alone")
         .arg(
@@ -185,17 +201,21 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve))
         .subcommand(demo)
+        .subcommand(init::command())
         .subcommand(prerender())
         .subcommands(inspect::commands())
+        .subcommands(ship::commands())
+        .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
 }
 
 /// The commands by what they are for; clap has no headings for them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Everyday", &["serve", "demo", "prerender"]),
+    ("Everyday", &["serve", "demo", "init", "prerender"]),
     (
         "Inspect",
         &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],
     ),
+    ("Ship", &["completions", "man"]),
 ];
 
 /// For whoever reads help: the commands in their groups, in the place of clap's one list.
@@ -209,13 +229,12 @@ fn grouped(command: Command) -> Command {
         for name in *names {
             let about = command.find_subcommand(name).and_then(Command::get_about);
             let about = about.map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(list, "  {NAME}{name:<9}{NAME:#}  {about}");
+            let _ = writeln!(list, "  {NAME}{name:<11}{NAME:#}  {about}");
         }
         list.push('\n');
     }
     command
         .mut_subcommands(|command| command.hide(true))
-        .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
         .help_template(format!(
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{{all-args}}{{after-help}}"
         ))
@@ -335,6 +354,10 @@ fn setting(key: &'static Key, flag: &'static str) -> Arg {
         .long(flag)
         .aliases(key.flag_alias())
         .value_name(key.value_name())
+        .value_hint(match key.value_name() {
+            "PATH" => ValueHint::AnyPath,
+            _ => ValueHint::Other,
+        })
         .help(help)
         .help_heading(key.group());
     if key.is_list() {

@@ -2,11 +2,13 @@
 
 mod args;
 mod cmd;
+mod framework;
 mod logging;
 mod open_files;
 mod output;
 mod print;
 mod shutdown;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -20,7 +22,10 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
+        Invocation::Init(asked) => cmd::init::run(&asked),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
+        Invocation::Completions(shell) => cmd::completions::run(args::command(), shell),
+        Invocation::Man { dir } => cmd::man::run(args::command(), dir.as_deref()),
         Invocation::Prerender(prerender) => cmd::prerender::run(*prerender),
     };
     result.unwrap_or_else(|error| output::report(&error))

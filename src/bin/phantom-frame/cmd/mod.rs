@@ -1,9 +1,12 @@
 //! One file per command.
 
+pub(crate) mod completions;
 pub(crate) mod demo;
 mod fill;
+pub(crate) mod init;
 pub(crate) mod inspect;
 mod ls;
+pub(crate) mod man;
 pub(crate) mod prerender;
 mod rm;
 mod run;
