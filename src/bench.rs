@@ -9,7 +9,6 @@ use http::header::HeaderMap;
 
 use crate::config::CreateProxyConfig;
 use crate::config::check::{Rules, rules};
-use crate::key::KeySource;
 use crate::pattern::{KeyPattern, Subject};
 use crate::policy::cache_control::CacheControl;
 use crate::proxy::Target;
@@ -30,16 +29,8 @@ impl Keys {
     pub fn of(&self, request: &Request<Body>) -> Option<Box<str>> {
         let target = Target::of(request, &self.0.site).ok()?;
         let query = self.0.key.keep_query(target.query());
-        let key = self.0.key.key(&KeySource {
-            method: "GET",
-            path: target.path(),
-            query: &query,
-            scheme: target.site_scheme,
-            host: &target.site_host,
-            headers: request.headers(),
-            body: None,
-        })?;
-        Some(key.text)
+        let source = target.source("GET", &query, request.headers());
+        Some(self.0.key.key(&source)?.text)
     }
 }
 

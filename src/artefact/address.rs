@@ -75,14 +75,11 @@ impl Artefact {
             _ => (target.site_scheme, target.site_host.to_string()),
         };
         let query = rules.keep_query(target.query());
+        let fields = HeaderMap::new();
         let source = KeySource {
-            method,
-            path: target.path(),
-            query: &query,
             scheme,
             host: &host,
-            headers: &HeaderMap::new(),
-            body: None,
+            ..target.source(method, &query, &fields)
         };
         let line = rules.line(&source).ok_or_else(|| wrong(text))?;
         let is_whole = !is_open && rules.headers.is_empty() && rules.cookies.is_empty() && method == "GET";

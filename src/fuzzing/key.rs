@@ -9,7 +9,7 @@ use http::{HeaderName, Method, Request, Uri};
 use crate::config::CreateProxyConfig;
 use crate::config::check::{Rules, rules};
 use crate::headers::{cookies, normal_text, normal_value};
-use crate::key::{Key, KeySource, target_line};
+use crate::key::{Key, target_line};
 use crate::proxy::Target;
 
 use super::add_field;
@@ -82,15 +82,7 @@ impl Asked {
             Method::HEAD => "GET",
             ref method => method.as_str(),
         };
-        let key = RULES.key.key(&KeySource {
-            method,
-            path: target.path(),
-            query: &query,
-            scheme: target.site_scheme,
-            host: &target.site_host,
-            headers: request.headers(),
-            body: None,
-        })?;
+        let key = RULES.key.key(&target.source(method, &query, request.headers()))?;
         let parts = Parts {
             method: method.into(),
             path: target.path().into(),

@@ -11,6 +11,7 @@ use http::{Request, Version};
 
 use crate::config::check::SiteRules;
 use crate::headers::{list_values, normal_host};
+use crate::key::KeySource;
 use crate::outcome::Reason;
 use crate::policy::forward::{Asker, Trust};
 use crate::policy::request::HostStanding;
@@ -98,6 +99,24 @@ impl Target {
     /// Without the question mark; empty where there is none.
     pub(crate) fn query(&self) -> &str {
         self.asked.query().unwrap_or_default()
+    }
+
+    /// What a key is made of for this target, with the query that is left of it and no body.
+    pub(crate) fn source<'a>(
+        &'a self,
+        method: &'a str,
+        query: &'a str,
+        headers: &'a HeaderMap,
+    ) -> KeySource<'a> {
+        KeySource {
+            method,
+            path: self.path(),
+            query,
+            scheme: self.site_scheme,
+            host: &self.site_host,
+            headers,
+            body: None,
+        }
     }
 
     pub(super) fn traced(self, trace: Trace) -> Self {

@@ -134,14 +134,10 @@ fn lookup_method(method: &Method) -> &Method {
 }
 
 fn source<'a>(parts: &'a Parts, target: &'a Target, query: &'a str, body: Option<&Bytes>) -> KeySource<'a> {
+    let method = lookup_method(&parts.method).as_str();
     KeySource {
-        method: lookup_method(&parts.method).as_str(),
-        path: target.path(),
-        query,
-        scheme: target.site_scheme,
-        host: &target.site_host,
-        headers: &parts.headers,
         body: body.map(|bytes| blake3::hash(bytes)),
+        ..target.source(method, query, &parts.headers)
     }
 }
 
