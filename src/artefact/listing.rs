@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::error::Error;
-use crate::head::{Generated, Rendering};
+use crate::head::{Generated, Rendering, RenderingOrigin};
 use crate::policy::freshness::{Lifetime, Stated};
-use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse};
+use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse_rendering};
 use crate::snapshot::{Found, Listed};
 
 use super::{Artefact, pattern};
@@ -156,13 +156,14 @@ impl Artefact {
         let rules = self.rules.of(&found.sidecar.method, path_of(&found.sidecar.url));
         let lifetimes = &rules.store.lifetimes;
         let head = &rendering.head;
-        let judged = reuse(head, generated, self.now(), lifetimes);
+        let judged = reuse_rendering(rendering, generated, self.now(), lifetimes);
         let standing = judged.standing();
         let born = match generated {
             Generated::At(seconds) => Some(seconds),
             Generated::Unmarked | Generated::Invalidated => None,
         };
         let given_by = match Lifetime::of(&Stated::by(head, born), lifetimes) {
+            _ if rendering.origin == RenderingOrigin::Operator => "`tombstone`",
             Lifetime::Explicit(_) => "the backend",
             Lifetime::Heuristic(_) => "a tenth of the time for which it has not changed",
             Lifetime::Granted(_) if lifetimes.ttl_of(head.status).is_some() => "`ttl`",

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::config::Ttl;
-use crate::head::{Generated, StoredHead};
+use crate::head::{Generated, Rendering, RenderingOrigin, StoredHead};
 use crate::policy::cache_control::CacheControl;
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated};
 
@@ -39,6 +39,26 @@ impl Standing {
     /// Seconds since the lifetime was over; `None` before that.
     pub(crate) fn staleness(&self) -> Option<u64> {
         self.ttl.filter(|ttl| *ttl <= 0).map(i64::unsigned_abs)
+    }
+}
+
+/// A rendering's [`reuse`]. A tombstone is the operator's word, and no lifetime's: it stands until it is taken away.
+pub(crate) fn reuse_rendering(
+    rendering: &Rendering,
+    generated: Generated,
+    now: u64,
+    rules: &LifetimeRules,
+) -> Reuse {
+    match (rendering.origin, generated) {
+        (RenderingOrigin::Backend, _) => reuse(&rendering.head, generated, now, rules),
+        (RenderingOrigin::Operator, generated) => Reuse::Fresh(Standing {
+            age: match generated {
+                Generated::At(born) => now.saturating_sub(born),
+                Generated::Unmarked | Generated::Invalidated => 0,
+            },
+            ttl: None,
+            lifetime: None,
+        }),
     }
 }
 

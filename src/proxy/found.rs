@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::head::Generated;
+use crate::head::{Generated, RenderingOrigin};
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::client::Choice;
-use crate::policy::reuse::{Reuse, Standing, is_due, reuse};
+use crate::policy::reuse::{Reuse, Standing, is_due, reuse_rendering};
 use crate::policy::store::accepts_coding;
 use crate::proxy::Engine;
 use crate::proxy::refresh::Cause;
@@ -83,7 +83,9 @@ impl Engine {
             let verdict = visit.choose_by_order(order, learnt, (&snapshot.rendering, reuse))?;
             return Some((verdict, None));
         }
-        let choice = match learnt.is_settled {
+        // Nobody else's directives say anything against the operator's word.
+        let is_settled = learnt.is_settled || snapshot.rendering.origin == RenderingOrigin::Operator;
+        let choice = match is_settled {
             true => Choice::Stands(reuse),
             false => visit.wishes.choose(reuse, (head, generated), rules),
         };
@@ -117,7 +119,7 @@ impl Engine {
 
 fn reuse_at(now: u64, visit: &Visit, snapshot: &Snapshot, generated: Generated) -> Reuse {
     let rules = &visit.rules.store.lifetimes;
-    reuse(&snapshot.rendering.head, generated, now, rules)
+    reuse_rendering(&snapshot.rendering, generated, now, rules)
 }
 
 /// What is not safe is not sent behind anybody's back, and neither are anybody's credentials.

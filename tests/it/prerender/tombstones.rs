@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phantom_frame::Ttl;
 use phantom_frame::artefact::Tombstone;
 use phantom_frame::prerender::{Became, PrerenderOptions, Renderer, Scope, Summary};
+use phantom_frame::{RefreshMode, Ttl};
 use tokio::sync::mpsc;
 
 use super::{HOST, Run, page, visit, with_address};
-use crate::rig::{Backend, Proxy, Setup, eventually, get, within};
+use crate::rig::{Backend, Proxy, Setup, eventually, get, post, within};
 
 /// A site that has `/a` and `/new`, and thinks that it has `/gone` and `/moved`.
 async fn buried() -> (Backend, Proxy) {
@@ -40,6 +40,41 @@ async fn buried() -> (Backend, Proxy) {
 
 fn asked_for_them(backend: &Backend) -> usize {
     backend.count("/gone") + backend.count("/moved")
+}
+
+#[tokio::test]
+async fn a_tombstone_stands_whatever_time_and_visitors_do_until_it_is_deleted() {
+    let (backend, proxy) = buried().await;
+    let (before, pages) = (asked_for_them(&backend), backend.count("/a"));
+    let trigger = proxy.trigger();
+    let stands = async |after: &str| {
+        for (path, status) in [("/gone", 410), ("/moved", 301)] {
+            let answer = visit(&proxy, path).await;
+            assert_eq!(
+                (answer.status, answer.cache().hit),
+                (status, true),
+                "{path} {after}"
+            );
+        }
+    };
+
+    proxy.clock().advance(61);
+    stands("past `default_ttl`").await;
+    visit(&proxy, "/a").await;
+    assert_eq!(backend.count("/a"), pages + 1, "a page's lifetime is over");
+
+    let posted = proxy.send(post("/gone", "x").host(HOST)).await;
+    assert_eq!(posted.status, 200);
+    stands("after an unsafe request").await;
+
+    let marked = trigger.refresh_matching(&["*"], RefreshMode::Stale).await;
+    assert!(marked.is_ok(), "{marked:?}");
+    stands("when everything is marked").await;
+    assert_eq!(asked_for_them(&backend), before + 1, "the unsafe request alone");
+
+    let deleted = trigger.refresh_matching(&["/gone"], RefreshMode::Delete).await;
+    assert!(deleted.is_ok(), "{deleted:?}");
+    visit(&proxy, "/gone").await.assert(200, "/gone");
 }
 
 #[tokio::test]

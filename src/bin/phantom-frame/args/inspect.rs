@@ -129,8 +129,8 @@ wrong usage or configuration, or a server has the lock.";
 const TOMBSTONE_HELP: &str = "\
 Puts a 410, or a 301 to --location, in the place of a page, whether there is one
 or not: a file that can be committed, so that what was removed stays removed,
-with and without a backend. It is fresh for default_ttl, which is for ever if
-nothing else is set. Variants of the page go. `rm` takes a tombstone away.
+with and without a backend. No lifetime and no visitor's request ends it; `rm`
+takes it away, and so does an invalidation that deletes. Variants of the page go.
 
 Works beside a server, which takes the sidecar for another program's.
 
