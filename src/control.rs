@@ -35,6 +35,8 @@ const BODY_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 50 } else {
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];
+const ELSEWHERE: &str = "send the request to the control server of the process that writes the directory";
+const ON_DISK: &str = "repeat the request when the disk works again";
 const ACCEPTED: &str = "no body and no query for everything; else ?pattern=/blog/* (repeatable), or JSON \
     {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; and ?mode=delete, ?mode=stale or ?mode=render";
 
@@ -278,11 +280,8 @@ impl Refusal {
                 text,
                 "repeat the request when `GET /readyz` answers 200",
             ),
-            _ => Self::new(
-                StatusCode::CONFLICT,
-                text,
-                "send the request to the control server of the process that writes the directory",
-            ),
+            ErrorKind::Locked => Self::new(StatusCode::CONFLICT, text, ELSEWHERE),
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, ON_DISK),
         }
     }
 
@@ -290,16 +289,8 @@ impl Refusal {
         let text = crate::error::chain(error);
         match error {
             RefreshError::Pattern { .. } => Self::unclear(text),
-            RefreshError::ReadOnly => Self::new(
-                StatusCode::CONFLICT,
-                text,
-                "send the request to the control server of the process that writes the directory",
-            ),
-            RefreshError::Disk(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                text,
-                "repeat the request when the disk works again",
-            ),
+            RefreshError::ReadOnly => Self::new(StatusCode::CONFLICT, text, ELSEWHERE),
+            RefreshError::Disk(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, ON_DISK),
         }
     }
 }

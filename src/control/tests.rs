@@ -303,6 +303,7 @@ async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
         match patterns {
             ["/locked"] => Err(Error::new(ErrorKind::Locked, "read-only")),
             ["/early"] => Err(Error::new(ErrorKind::NotReady, "not read through")),
+            ["/broken"] => Err(Error::new(ErrorKind::Directory, "no space left on device")),
             ["panic"] => panic!("a renderer of somebody else's"),
             _ => Ok(7),
         }
@@ -321,8 +322,13 @@ async fn rendering_is_begun_and_answered_with_a_count_where_somebody_renders() {
     );
     assert_eq!(rig.refresh("?mode=render&pattern=/locked", "").await.status, 409);
     assert_eq!(rig.refresh("?mode=render&pattern=/early", "").await.status, 503);
+    let broken = rig.refresh("?mode=render&pattern=/broken", "").await;
+    assert_eq!(
+        (broken.status.as_u16(), &broken.json["hint"]),
+        (500, &json!("repeat the request when the disk works again"))
+    );
     assert_eq!(rig.refresh("?mode=render&pattern=panic", "").await.status, 500);
-    let expected = ["/a /b", "*", "/locked", "/early", "panic"];
+    let expected = ["/a /b", "*", "/locked", "/early", "/broken", "panic"];
     assert_eq!(*asked.lock().unwrap(), expected);
     assert!(rig.told().is_empty(), "nothing is invalidated");
 
