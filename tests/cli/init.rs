@@ -1,6 +1,7 @@
 //! `init`: every file that it writes can be used, as it is and with its examples.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -110,7 +111,22 @@ fn a_file_that_is_there_is_replaced_by_force_alone() {
 fn a_link_that_leads_nowhere_is_a_file_that_is_there() {
     let dir = TempDir::new().unwrap();
     std::os::unix::fs::symlink("elsewhere.toml", dir.path().join("config.toml")).unwrap();
-    let refused = run(dir.path(), &["init"]);
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(!dir.path().join("elsewhere.toml").exists());
+    for asked in [&["init"][..], &["init", "--force"]] {
+        let refused = run(dir.path(), asked);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(!dir.path().join("elsewhere.toml").exists());
+    }
+    let link = fs::symlink_metadata(dir.path().join("config.toml")).unwrap();
+    assert!(link.is_symlink(), "force is for files");
+}
+
+#[test]
+fn a_file_that_others_may_not_read_stays_so_when_it_is_replaced() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("config.toml");
+    fs::write(&path, "control_auth = \"secret\"").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let forced = run(dir.path(), &["init", "--force"]);
+    assert!(forced.status.success(), "{forced:?}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

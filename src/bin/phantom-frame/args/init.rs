@@ -10,10 +10,11 @@ use crate::whole::Existing;
 
 const HELP: &str = "\
 The framework is found by package.json, Gemfile, manage.py or Cargo.toml in DIR.
-The file has its default port, and says what it does about cookies, lifetimes
-and paths; what is not in it is as without a file.
+The file has the framework's default port, and says what the framework does
+about cookies, lifetimes and paths; what is not in it is as without a file.
 
-Exit codes: 0; 1 the file cannot be written; 2 wrong usage, or there is one.";
+Exit codes: 0; 1 the file cannot be written; 2 wrong usage, DIR is no
+directory, or there is a config.toml already.";
 
 /// `init`
 #[derive(Debug)]

@@ -12,7 +12,9 @@ Where it goes:
   fish        ~/.config/fish/completions/phantom-frame.fish
   elvish      rc.elv: eval (phantom-frame completions elvish | slurp)
   powershell  $PROFILE: phantom-frame completions powershell | Out-String |
-              Invoke-Expression";
+              Invoke-Expression
+
+Exit codes: 0; 1 it cannot be printed; 2 wrong usage.";
 
 const MAN_HELP: &str = "\
 With DIR, which is made where it is missing: phantom-frame.1, and a page for

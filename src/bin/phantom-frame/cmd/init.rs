@@ -28,10 +28,17 @@ pub(crate) fn run(asked: &Init) -> anyhow::Result<ExitCode> {
     };
     let (framework, reason) = choose(asked);
     match whole::write(&asked.dir, NAME, &framework.config(), asked.existing) {
-        Err(error) if asked.existing == Existing::Kept && error.kind() == io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let (what, hint) = match asked.existing {
+                Existing::Kept => (
+                    "there already",
+                    "--force replaces it; or move it away, or name another directory",
+                ),
+                Existing::Replaced => ("a link or a folder", "move it away, or name another directory"),
+            };
             return Err(Unusable {
-                what: format!("{path} is there already, and was left as it is"),
-                hint: "--force replaces it; or move it away, or name another directory".into(),
+                what: format!("{path} is {what}, and was left as it is"),
+                hint: hint.into(),
             }
             .into());
         }

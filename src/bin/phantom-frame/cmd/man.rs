@@ -109,7 +109,11 @@ fn section(heading: &str, lines: &str) -> String {
 /// All of them or, where one would take the place of another's file, none.
 fn write_all(dir: &Path, pages: &[Page]) -> anyhow::Result<()> {
     let shown = plain(&dir.to_string_lossy());
-    if fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
+    let is_below_a_file = |error: &io::Error| error.kind() == io::ErrorKind::NotADirectory;
+    if fs::metadata(dir)
+        .as_ref()
+        .map_or_else(is_below_a_file, |found| !found.is_dir())
+    {
         return Err(unusable(
             format!("{shown} is no directory"),
             "name the directory in which the pages are to be, such as share/man/man1",
@@ -117,7 +121,8 @@ fn write_all(dir: &Path, pages: &[Page]) -> anyhow::Result<()> {
     }
     for page in pages {
         let path = dir.join(&page.name);
-        let is_free = may_be_replaced(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let is_free = may_be_replaced(&path)
+            .with_context(|| format!("cannot read {}", plain(&path.to_string_lossy())))?;
         if !is_free {
             let what = format!(
                 "{} is no page that `phantom-frame man` wrote; nothing was written",

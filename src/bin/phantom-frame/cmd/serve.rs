@@ -1,6 +1,5 @@
 //! `phantom-frame [serve] [CONFIG]`
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use phantom_frame::config::ConfigError;
 
 use super::{block_on, run};
 use crate::args::{self, Serve};
+use crate::print::{Out, plain};
 use crate::{logging, output};
 
 pub(crate) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
@@ -17,9 +17,9 @@ pub(crate) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(explained(error, serve.config.as_deref())),
     };
     if serve.print_config {
-        std::io::stdout()
-            .write_all(loaded.print().as_bytes())
-            .context("cannot print the configuration")?;
+        let mut out = Out::new();
+        out.raw(loaded.print().as_bytes());
+        out.finish().context("cannot print the configuration")?;
         return Ok(ExitCode::SUCCESS);
     }
     for warning in loaded.warnings() {
@@ -37,7 +37,7 @@ fn explained(error: ConfigError, config: Option<&Path>) -> anyhow::Error {
             let names = args::names().join("`, `");
             output::warn(&format!(
                 "`{}` is not a command, and so taken for a configuration file; the commands are `{names}`",
-                path.display()
+                plain(&path.to_string_lossy())
             ));
             error
         }
