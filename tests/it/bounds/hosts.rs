@@ -92,8 +92,10 @@ async fn a_host_that_nobody_asks_for_gives_way() {
     }
     // Looked for, and not found.
     ask(&proxy, "new.test").await.assert_not_stored(Reason::Hosts);
-    proxy.clock().advance(601);
+    // In two steps: that look may still be under way, and must not find both of them idle.
+    proxy.clock().advance(300);
     ask(&proxy, "busy.test").await.assert_hit();
+    proxy.clock().advance(301);
 
     eventually("the idle host to give way", async || {
         ask(&proxy, "new.test").await.cache().stored.then_some(())
