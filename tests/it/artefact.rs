@@ -6,9 +6,13 @@ mod removal;
 mod upkeep;
 mod verify;
 
+use std::fs::{self, DirEntry};
+use std::io;
+use std::path::{Path, PathBuf};
+
 use phantom_frame::artefact::{Finding, Row};
 
-use crate::rig::{Answer, Backend, Proxy, Setup, TestClock};
+use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
 
 /// A site whose pages say where they are.
 async fn site() -> (Backend, Proxy) {
@@ -47,7 +51,44 @@ fn short(finding: &Finding) -> (String, String) {
 }
 
 /// The path below the directory.
-fn below(proxy: &Proxy, path: &std::path::Path) -> String {
+fn below(proxy: &Proxy, path: &Path) -> String {
     let path = path.strip_prefix(proxy.dir()).expect("below the directory");
     path.display().to_string()
+}
+
+/// A page in two languages, and its folder.
+async fn two_languages() -> (Proxy, PathBuf) {
+    let backend = Backend::start().await;
+    backend.fallback(|request| {
+        let language = request.field("accept-language").unwrap_or("none").to_owned();
+        Answer::page(format!("in {language}")).with("Vary", "Accept-Language")
+    });
+    let mut proxy = Setup::over(&backend).clock(TestClock::ticking()).start().await;
+    for language in ["de", "fr"] {
+        eventually("it to be stored", async || {
+            let ask = get("/page").with("Accept-Language", language);
+            proxy.send(ask).await.cache().hit.then_some(())
+        })
+        .await;
+    }
+    proxy.stop().await;
+    let folder = proxy.dir().join("site.test");
+    (proxy, folder)
+}
+
+/// What is in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let name = |entry: io::Result<DirEntry>| {
+        let name = entry.expect("an entry").file_name();
+        name.to_string_lossy().into_owned()
+    };
+    let mut names: Vec<_> = fs::read_dir(folder).expect("a folder").map(name).collect();
+    names.sort();
+    names
+}
+
+fn assert_aside(proxy: &Proxy, text: &str) {
+    let kept = proxy.files_with(text);
+    assert_eq!(kept.len(), 1, "{text}: {kept:?}");
+    assert!(kept[0].contains(".phantom/displaced/"), "{kept:?}");
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use phantom_frame::artefact::{Artefact, Tombstone};
 use phantom_frame::{CreateProxyConfig, FaultPlan};
 
-use super::{below, findings, short, site};
-use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
+use super::{assert_aside, below, findings, names, short, site, two_languages};
+use crate::rig::{Proxy, Setup};
 
 fn with_faults(proxy: &Proxy, plan: FaultPlan) -> Artefact {
     let config = CreateProxyConfig::new("http://127.0.0.1:9".into())
@@ -21,41 +21,11 @@ fn with_faults(proxy: &Proxy, plan: FaultPlan) -> Artefact {
     Artefact::open(&config).expect("the directory")
 }
 
-/// A page in two languages, and its folder.
-async fn two_languages() -> (Proxy, PathBuf) {
-    let backend = Backend::start().await;
-    backend.fallback(|request| {
-        let language = request.field("accept-language").unwrap_or("none").to_owned();
-        Answer::page(format!("in {language}")).with("Vary", "Accept-Language")
-    });
-    let mut proxy = Setup::over(&backend).clock(TestClock::ticking()).start().await;
-    for language in ["de", "fr"] {
-        eventually("it to be stored", async || {
-            let ask = get("/page").with("Accept-Language", language);
-            proxy.send(ask).await.cache().hit.then_some(())
-        })
-        .await;
-    }
-    proxy.stop().await;
-    let folder = proxy.dir().join("site.test");
-    (proxy, folder)
-}
-
 /// The file of `/page` with this ending that is of a variant or, without one, of the key itself.
 fn file_of(folder: &Path, is_variant: impl Fn(&str) -> bool, ending: &str) -> PathBuf {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .expect("a folder")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|name| name.ends_with(ending) && is_variant(name))
-        .collect();
-    names.sort();
-    folder.join(names.first().expect("a file"))
+    let mut names = names(folder).into_iter();
+    let name = names.find(|name| name.ends_with(ending) && is_variant(name));
+    folder.join(name.expect("a file"))
 }
 
 /// What was copied from elsewhere with its time is as old as that.
@@ -64,12 +34,6 @@ fn edit_with_an_old_time(path: &Path, text: &str) {
     let file = fs::File::options().write(true).open(path).expect("the file");
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
         .expect("a time");
-}
-
-fn assert_aside(proxy: &Proxy, text: &str) {
-    let kept = proxy.files_with(text);
-    assert_eq!(kept.len(), 1, "{text}: {kept:?}");
-    assert!(kept[0].contains(".phantom/displaced/"), "{kept:?}");
 }
 
 #[tokio::test]

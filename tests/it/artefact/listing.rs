@@ -6,7 +6,7 @@ use std::time::Duration;
 use phantom_frame::artefact::{BodyState, State};
 use phantom_frame::{PathRule, Ttl};
 
-use super::{below, rows, site};
+use super::{below, names, rows, site};
 use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
 
 async fn states(proxy: &Proxy) -> Vec<(String, State, Option<i64>)> {
@@ -209,18 +209,7 @@ async fn who_only_reads_changes_nothing_and_follows_no_link() {
 
 /// The names in the proxy's own folder.
 fn private(proxy: &Proxy) -> Vec<String> {
-    let entries = fs::read_dir(proxy.dir().join(".phantom")).expect("the folder");
-    let mut names: Vec<_> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
+    names(&proxy.dir().join(".phantom"))
 }
 
 #[tokio::test]

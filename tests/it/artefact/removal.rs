@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use phantom_frame::artefact::Artefact;
 use phantom_frame::{CreateProxyConfig, FaultPlan};
 
-use super::{below, rows, site};
-use crate::rig::{Answer, Backend, Proxy, Setup, TestClock, eventually, get};
+use super::{assert_aside, below, rows, site, two_languages};
+use crate::rig::{Answer, Backend, Proxy, Setup, eventually};
 
 #[tokio::test]
 async fn what_is_removed_beside_a_server_is_fetched_again_and_the_rest_is_not() {
@@ -49,20 +49,7 @@ async fn what_is_removed_beside_a_server_is_fetched_again_and_the_rest_is_not() 
 
 #[tokio::test]
 async fn variants_go_with_their_page_and_hand_edits_are_kept() {
-    let backend = Backend::start().await;
-    backend.fallback(|request| {
-        let language = request.field("accept-language").unwrap_or("none").to_owned();
-        Answer::page(format!("in {language}")).with("Vary", "Accept-Language")
-    });
-    let mut proxy = Setup::over(&backend).clock(TestClock::ticking()).start().await;
-    for language in ["de", "fr"] {
-        eventually("it to be stored", async || {
-            let ask = get("/page").with("Accept-Language", language);
-            proxy.send(ask).await.cache().hit.then_some(())
-        })
-        .await;
-    }
-    proxy.stop().await;
+    let (proxy, _) = two_languages().await;
     let body = proxy.pages().into_iter().find(|path| path.ends_with(".html"));
     fs::write(proxy.dir().join(body.expect("a body")), "by hand").expect("an edit");
 
@@ -71,12 +58,7 @@ async fn variants_go_with_their_page_and_hand_edits_are_kept() {
     let removed = removed.expect("a pattern");
     assert_eq!((removed.pages, removed.is_beside_a_server), (1, false));
     assert_eq!(proxy.pages(), Vec::<String>::new());
-    let kept = proxy.files_with("by hand");
-    assert!(
-        kept.iter().all(|path| path.contains(".phantom/displaced/")),
-        "{kept:?}"
-    );
-    assert_eq!(kept.len(), 1);
+    assert_aside(&proxy, "by hand");
 }
 
 #[tokio::test]
