@@ -27,6 +27,17 @@ fn lock(proxy: &Proxy) -> File {
         .unwrap()
 }
 
+/// The lock, of the file that is there once `part` was deleted. The server, which notices the deletion, may be first; then
+/// that is deleted as well.
+async fn take_away(proxy: &Proxy, part: &str) -> File {
+    eventually("the lock to be another's", async || {
+        remove_all(&proxy.dir().join(part)).await;
+        let other = lock(proxy);
+        other.try_lock().is_ok().then_some(other)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn whatever_is_deleted_pages_are_served_and_stored_again() {
     for part in [
@@ -60,9 +71,7 @@ async fn whatever_is_deleted_pages_are_served_and_stored_again() {
 async fn a_lock_that_was_deleted_and_taken_by_another_makes_a_reader() {
     for part in [".", ".phantom", ".phantom/lock"] {
         let (_backend, proxy) = site().await;
-        remove_all(&proxy.dir().join(part)).await;
-        let other = lock(&proxy);
-        other.try_lock().unwrap();
+        let other = take_away(&proxy, part).await;
 
         let refused = proxy.trigger().refresh().await;
         assert!(
@@ -100,9 +109,7 @@ async fn a_commit_by_who_has_lost_the_lock_writes_nothing() {
     let mut exchange = proxy.client().open(crate::rig::get("/slow")).await;
     exchange.at_least(6).await;
     let before = proxy.contents();
-    fs::remove_file(proxy.dir().join(".phantom/lock")).unwrap();
-    let other = lock(&proxy);
-    other.try_lock().unwrap();
+    let other = take_away(&proxy, ".phantom/lock").await;
 
     middle.open();
 
