@@ -229,7 +229,14 @@ impl Store {
             };
             round.victims = store.choose();
             match round.victims.is_empty() {
-                true => store.end(round),
+                true => {
+                    if store.options.bounds.is_over(store.used()) {
+                        store.pause_evicting();
+                        store.evict_trouble
+                            .say(|| tracing::warn!(dir = %store.root.display(), "what is stored is more than there may be, and all that is left stays for good (tombstones); raise `disk_limit` or `max_snapshots`"));
+                    }
+                    store.end(round);
+                }
                 false => store.queue(round),
             }
         });
@@ -295,8 +302,7 @@ impl Store {
     fn end(self: &Arc<Self>, round: Round) {
         self.remove_orphans();
         if round.failures > 0 && round.evicted == 0 {
-            self.evict_failed
-                .store(unix_seconds(system_now()), Ordering::Relaxed);
+            self.pause_evicting();
         }
         if round.evicted > 0 && round.aim == Aim::Limits {
             self.evict_notice.say(|| {
@@ -316,6 +322,12 @@ impl Store {
         }
     }
 
+    /// Another look would find as little.
+    fn pause_evicting(&self) {
+        self.evict_failed
+            .store(unix_seconds(system_now()), Ordering::Relaxed);
+    }
+
     /// One look over the index.
     fn choose(&self) -> VecDeque<Victim> {
         let now = self.now_u32();
@@ -324,8 +336,12 @@ impl Store {
             return VecDeque::new();
         }
         let mut choice = Choice::new(excess);
-        self.index
-            .for_each(|short, entry| choice.see(Victim::of(short, entry, now)));
+        // What the operator has said of a page stands, however many pages there are.
+        self.index.for_each(|short, entry| {
+            if !entry.is_tombstone() {
+                choice.see(Victim::of(short, entry, now));
+            }
+        });
         choice.victims()
     }
 

@@ -67,7 +67,11 @@ impl Store {
             let Some(host) = entry.host() else {
                 return;
             };
-            let at = believed(entry.life.used_at().max(entry.life.stored_at()), now);
+            // A host with a page of which the operator has said what stands there is never idle.
+            let at = match entry.is_tombstone() {
+                true => now,
+                false => believed(entry.life.used_at().max(entry.life.stored_at()), now),
+            };
             match used.get_mut(host) {
                 Some(latest) => *latest = at.max(*latest),
                 None => {
