@@ -283,4 +283,10 @@ impl Sidecar {
     pub(crate) fn own_line(&self) -> String {
         format!("{}:{}", self.method, self.url)
     }
+
+    /// Whether the operator has said what stands here, whatever the backend says.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        let rendering = self.rendering.as_ref();
+        rendering.is_some_and(|rendering| rendering.origin == RenderingOrigin::Operator)
+    }
 }

@@ -136,6 +136,10 @@ impl Store {
         let _host = self.hold_host(key)?;
         let stem = Stem::of(key);
         let base = self.standing_base(&stem, key)?;
+        if base.as_ref().is_some_and(|(base, _)| base.is_tombstone()) {
+            // Put there while the page was being fetched.
+            return Err(CommitError::Invalidated);
+        }
         let (names, base) = self.prepare_names(&stem, &candidate, base)?;
         let variant = (candidate.select)(&names);
         let (id, digest) = (variant.id(), variant.digest());
