@@ -26,11 +26,7 @@ impl Store {
         (key, sidecar): (&Key, &FileId),
     ) -> Result<BodyFile, ReadError> {
         // Its own body, never another page's.
-        let extension = sealed
-            .file
-            .rsplit_once('.')
-            .map_or("", |(_, extension)| extension);
-        if stem.body_name(id, extension) != *sealed.file {
+        if !stem.is_body(id, &sealed.file) {
             return Err(ReadError::Broken);
         }
         let path = self.root.join(stem.folder()).join(&*sealed.file);

@@ -54,15 +54,11 @@ impl Store {
         generated: u64,
         admit: Admit<'_>,
     ) -> Result<(), CommitError> {
-        let body_path = |sidecar: &Sidecar| {
-            let body = sidecar.rendering.as_ref()?.body.as_ref()?;
-            Some(self.root.join(stem.folder()).join(&*body.file))
-        };
-        let (old_body, new_body) = (old.and_then(body_path), body_path(new));
         let sealed = new
             .rendering
             .as_ref()
             .and_then(|rendering| rendering.body.as_ref());
+        let new_body = sealed.map(|body| self.root.join(stem.folder()).join(&*body.file));
         let there = match (&new_body, sealed) {
             (Some(path), _) if let Kept::Same(_, checked) = &kept => {
                 match self.fs.stat(path).is_ok_and(|id| id == *checked) {
@@ -118,6 +114,7 @@ impl Store {
         let (coming, sidecar) = self.place_sidecar((stem, id), new, (generated, standing), admit, coming)?;
         // Of another type, and so under another name. As long as the new body is not in place, who finishes
         // the commit knows that there may be another.
+        let old_body = old.and_then(|old| self.own_body((stem, id), old));
         if let Some(old_body) = old_body.filter(|old| Some(old) != new_body.as_ref()) {
             self.displace_foreign(stem, id, &old_body, old)?;
             self.remove_or_displace((stem, id), &old_body)?;
