@@ -69,6 +69,8 @@ impl Renderer {
             let what = "nothing is rendered: the snapshot directory has not been read through yet";
             return Err(Error::new(ErrorKind::NotReady, what));
         }
+        // First, or what a fill under way stores behind the list is neither overtaken nor rendered.
+        self.proxy.overtake(&patterns);
         let mut found = Stored::default();
         for pattern in patterns.iter() {
             let of_it = matching(&self.proxy, pattern);
@@ -78,7 +80,7 @@ impl Renderer {
         }
         found.others.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         found.others.dedup();
-        self.proxy.anew(&patterns, &found.others).map_err(|error| {
+        self.proxy.mark_to_validate(&found.others).map_err(|error| {
             Error::new(ErrorKind::Directory, "cannot mark pages to be validated").with_source(error)
         })?;
         let pages: HashSet<Address> = found.pages.into_iter().collect();
@@ -96,8 +98,9 @@ impl Renderer {
         at_pace(&self.proxy, &self.options, &self.paced, observe).await
     }
 
-    /// Renders what [`begin`](Self::begin) takes in until it is dropped. Tells of each run.
-    pub async fn run(&self, mut observe: impl FnMut(&Summary)) {
+    /// Renders what [`begin`](Self::begin) takes in until it is dropped. Tells of what happens, and of each run when it
+    /// is over.
+    pub async fn run(&self, mut observe: impl FnMut(Event<'_>), mut ended: impl FnMut(&Summary)) {
         let options = PrerenderOptions {
             scope: Scope::All,
             crawl: false,
@@ -114,18 +117,8 @@ impl Renderer {
             let mut seeds: Vec<Seed> = pages.into_iter().map(Seed::page).collect();
             seeds.sort_by(|one, other| one.address.target.as_str().cmp(other.address.target.as_str()));
             let seeds = (seeds, Redirects::Left);
-            let summary = run(&self.proxy, &options, seeds, &self.paced, |event| {
-                if let Event::Page(page, ..) = event
-                    && page.is_failure()
-                {
-                    tracing::warn!(
-                        url = page.url,
-                        became = page.became.as_str(),
-                        "a page could not be rendered"
-                    );
-                }
-            });
-            observe(&summary.await);
+            let summary = run(&self.proxy, &options, seeds, &self.paced, &mut observe);
+            ended(&summary.await);
         }
     }
 

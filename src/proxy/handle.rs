@@ -202,21 +202,22 @@ impl Proxy {
             .map_or_else(Vec::new, |store| store.found_by(pattern))
     }
 
-    /// Has what is stored be rendered anew: fills that were begun before are overtaken, and these keys are to be
-    /// validated before they are used again. Waits for the disk.
+    /// Fills that were begun before this commit nothing that matches.
+    pub(crate) fn overtake(&self, patterns: &Arc<[KeyPattern]>) {
+        if let Some(store) = &self.engine.store {
+            store.overtake(patterns);
+        }
+    }
+
+    /// Has these keys be validated before they are used again. Waits for the disk.
     ///
     /// # Errors
     /// The disk refuses one; all are marked in memory.
-    pub(crate) fn anew(
-        &self,
-        patterns: &Arc<[KeyPattern]>,
-        unordered: &[(Box<str>, Marked)],
-    ) -> io::Result<()> {
+    pub(crate) fn mark_to_validate(&self, keys: &[(Box<str>, Marked)]) -> io::Result<()> {
         let Some(store) = &self.engine.store else {
             return Ok(());
         };
-        store.overtake(patterns);
-        let marked = unordered
+        let marked = keys
             .iter()
             .map(|(key, marked)| store.mark_to_validate(key, *marked));
         marked.fold(Ok(()), io::Result::and)

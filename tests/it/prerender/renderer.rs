@@ -27,7 +27,7 @@ fn running_with(
             // The test may have seen enough.
             let _ = tell.send((summary.changed, summary.same));
         };
-        at_work.run(told).await;
+        at_work.run(|_| {}, told).await;
     });
     (renderer, told)
 }

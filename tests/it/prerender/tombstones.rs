@@ -9,7 +9,7 @@ use phantom_frame::{RefreshMode, Ttl};
 use tokio::sync::mpsc;
 
 use super::{HOST, Run, page, visit, with_address};
-use crate::rig::{Backend, Proxy, Setup, eventually, get, post, within};
+use crate::rig::{Backend, Gate, Proxy, Setup, eventually, get, post, within};
 
 /// A site that has `/a` and `/new`, and thinks that it has `/gone` and `/moved`.
 async fn buried() -> (Backend, Proxy) {
@@ -78,6 +78,27 @@ async fn a_tombstone_stands_whatever_time_and_visitors_do_until_it_is_deleted() 
 }
 
 #[tokio::test]
+async fn what_was_being_fetched_when_a_tombstone_was_placed_is_not_stored() {
+    let backend = Backend::start().await;
+    let proxy = with_address(Setup::over(&backend)).start().await;
+    proxy.until_ready().await;
+    let gate = Gate::new();
+    backend.on("/gone", page("before").held(&gate));
+    let bury = async {
+        gate.arrivals(1).await;
+        let placed = proxy.artefact(|artefact| artefact.tombstone("/gone", &Tombstone::Gone));
+        placed.await.expect("a tombstone");
+        gate.open();
+    };
+
+    let (answer, ()) = tokio::join!(visit(&proxy, "/gone"), bury);
+
+    answer.assert(200, "before");
+    assert_eq!(visit(&proxy, "/gone").await.status, 410);
+    assert_eq!(backend.count("/gone"), 1);
+}
+
+#[tokio::test]
 async fn a_tombstone_is_no_page_to_render_in_any_scope_fresh_or_not() {
     let (backend, proxy) = buried().await;
     let (before, tombstones) = (asked_for_them(&backend), proxy.files_with("tombstone = true"));
@@ -122,10 +143,13 @@ fn running(proxy: &Proxy) -> (Arc<Renderer>, mpsc::UnboundedReceiver<Summary>) {
     let at_work = Arc::clone(&renderer);
     tokio::spawn(async move {
         at_work
-            .run(|summary| {
-                // The test may have seen enough.
-                let _ = tell.send(summary.clone());
-            })
+            .run(
+                |_| {},
+                |summary| {
+                    // The test may have seen enough.
+                    let _ = tell.send(summary.clone());
+                },
+            )
             .await;
     });
     (renderer, told)

@@ -14,7 +14,7 @@ use phantom_frame::control::{ControlOptions, create_control_router_with};
 use phantom_frame::prerender::{Renderer, check};
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{Error, Proxy};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 
 use super::{Ended, fill};
@@ -178,22 +178,11 @@ fn shown(path: &Path) -> String {
 
 /// A backend that is down is said once, and is no reason not to start.
 async fn warn_without_backend(url: &str) {
-    let Ok(uri) = url.parse::<http::Uri>() else {
-        return;
-    };
-    let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
-    let default_port = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    let address = (host, uri.port_u16().unwrap_or(default_port));
-    let why = match timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
-    };
-    tracing::warn!("the backend {url} cannot be reached: {why}; until it can, only stored pages are served");
+    if let Err(why) = fill::reach(url, PATIENCE).await {
+        tracing::warn!(
+            "the backend {url} cannot be reached: {why}; until it can, only stored pages are served"
+        );
+    }
 }
 
 fn listen(loaded: &Loaded, key: &'static str, address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
