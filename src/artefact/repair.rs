@@ -42,9 +42,9 @@ impl Artefact {
         };
         let mut verified = self.inspect(&mut |found, faults| {
             let mut count = 0;
-            let gone = faults.iter().flat_map(Fault::moved).cloned().collect::<Vec<_>>();
+            let mut gone = Vec::new();
             for fault in faults {
-                let fixed = aside.put_right(&fault);
+                let fixed = aside.put_right(&fault, &mut gone);
                 count += u64::from(fixed.is_some());
                 each(fault.into_finding(fixed));
             }
@@ -74,8 +74,8 @@ struct Aside<'a> {
 }
 
 impl Aside<'_> {
-    /// What was done; nothing where it is left or would not go.
-    fn put_right(&self, fault: &Fault) -> Option<String> {
+    /// What was done; nothing where it is left or would not go. Notes what is not in its place any more.
+    fn put_right(&self, fault: &Fault, gone: &mut Vec<PathBuf>) -> Option<String> {
         let mut places = Vec::new();
         for path in fault.moved() {
             match self.store.set_aside(&self.folder, path) {
@@ -87,6 +87,7 @@ impl Aside<'_> {
                     return None;
                 }
             }
+            gone.push(path.clone());
         }
         let place = places.first().map(|place| shown(place));
         place

@@ -12,7 +12,7 @@ use phantom_frame::artefact::{Artefact, Tombstone};
 use phantom_frame::{CreateProxyConfig, FaultPlan};
 
 use super::{assert_aside, below, findings, names, short, site, two_languages};
-use crate::rig::{Proxy, Setup};
+use crate::rig::{Proxy, Setup, eventually};
 
 fn with_faults(proxy: &Proxy, plan: FaultPlan) -> Artefact {
     let config = CreateProxyConfig::new("http://127.0.0.1:9".into())
@@ -172,6 +172,95 @@ async fn a_sidecar_that_names_another_page_s_body_moves_and_removes_it_by_no_com
         assert!(other.exists(), "{command}");
         assert!(!sidecar.exists(), "{command}");
     }
+}
+
+/// A sidecar that would not move is not replaced by one that says less.
+#[tokio::test]
+async fn what_cannot_be_moved_aside_stays_what_it_is() {
+    let (proxy, folder) = two_languages().await;
+    let base = file_of(&folder, |name| !name.contains('~'), ".toml");
+    let text = fs::read_to_string(&base).expect("a sidecar");
+    fs::write(base.with_extension("html"), "by hand").expect("an edit");
+    let plan: FaultPlan = Arc::new(|operation, path: &Path| {
+        let is_aside = path.components().any(|part| part.as_os_str() == "displaced");
+        match operation == "rename" && is_aside {
+            true => Err(io::Error::from(io::ErrorKind::PermissionDenied).into()),
+            false => Ok(()),
+        }
+    });
+
+    let mut fixed = Vec::new();
+    let verified = with_faults(&proxy, plan).repair(&mut |finding| fixed.extend(finding.fixed));
+
+    assert_eq!(verified.expect("the lock").left, 1);
+    assert_eq!(fixed, Vec::<String>::new());
+    assert_eq!(fs::read_to_string(&base).expect("the sidecar"), text);
+    assert_eq!(
+        fs::read(base.with_extension("html")).expect("the body"),
+        b"by hand"
+    );
+}
+
+#[tokio::test]
+async fn what_would_not_go_or_be_read_is_named() {
+    let (_backend, mut proxy) = site().await;
+    for page in ["/a/one", "/b/two"] {
+        proxy.warm(page).await;
+    }
+    proxy.stop().await;
+    let refuse = |refused: &'static str| -> FaultPlan {
+        Arc::new(move |operation, path: &Path| {
+            let is_in = path.components().any(|part| part.as_os_str() == "a");
+            match operation == refused && is_in {
+                true => Err(io::Error::from(io::ErrorKind::PermissionDenied).into()),
+                false => Ok(()),
+            }
+        })
+    };
+
+    let removed = with_faults(&proxy, refuse("unlink")).remove("/a/*");
+    let removed = removed.expect("a pattern");
+    assert_eq!((removed.pages, removed.failed.len()), (0, 1), "{removed:?}");
+    assert!(removed.failed[0].starts_with("GET:/a/one: "), "{removed:?}");
+
+    let artefact = with_faults(&proxy, refuse("readdir"));
+    let mut rows = Vec::new();
+    let unread = artefact.list(None, &mut |row| rows.push(row.line));
+    let unread = unread.expect("a pattern");
+    assert_eq!(rows, ["GET:/b/two"]);
+    assert!(
+        unread.len() == 1 && unread[0].contains("site.test/a: "),
+        "{unread:?}"
+    );
+    let collected = artefact.collect().expect("the lock");
+    assert!(collected.is_partial, "{collected:?}");
+    drop(artefact);
+    assert_eq!(super::rows(&proxy, None).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_visit_leaves_another_page_s_body_that_a_sidecar_names() {
+    let (_backend, mut proxy) = site().await;
+    for page in ["/page", "/other"] {
+        proxy.warm(page).await;
+    }
+    proxy.stop().await;
+    let other = proxy.body_file("site.test/other.");
+    let (sidecar, text) = proxy.sidecar("site.test/page.");
+    let own = proxy.body_file("site.test/page.");
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    fs::write(&sidecar, text.replace(&name(&own), &name(&other))).expect("an edit");
+    proxy.start_again().await;
+
+    eventually("it to be stored again", async || {
+        let page = proxy.get("/page").await;
+        page.assert(200, "page /page");
+        page.cache().hit.then_some(())
+    })
+    .await;
+
+    assert_eq!(fs::read(&other).expect("the body"), b"page /other");
+    proxy.get("/other").await.assert(200, "page /other").assert_hit();
 }
 
 #[tokio::test]

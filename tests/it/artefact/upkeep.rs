@@ -26,12 +26,17 @@ async fn what_a_crash_left_is_finished_and_swept() {
     fs::write(pending.join("never.0123456789abcdef.0123456789abcdef"), "").expect("a file");
     fs::write(proxy.dir().join(".phantom/tmp/abc"), "half").expect("a file");
 
+    let derived = proxy.dir().join(".phantom/derived/01");
+    fs::create_dir_all(&derived).expect("a folder");
+    fs::write(derived.join("page.0123456789abcdef.0123456789abcdef.br"), "").expect("a file");
+
     let done = proxy
         .artefact(|artefact| artefact.collect())
         .await
         .expect("the lock");
 
     assert_eq!((done.pending, done.temporaries, done.evicted), (2, 1, 0));
+    assert_eq!((done.forms, done.is_partial), (1, false));
     assert_eq!(done.snapshots, 1);
     assert_eq!(findings(&proxy).await, []);
     proxy.start_again().await;
