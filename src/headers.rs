@@ -15,6 +15,9 @@ pub(crate) use set::FieldSet;
 /// Directives for the caches that a site's operator runs (RFC 9213 §3); this is one.
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
+/// Fields about the very bytes that were stored (RFC 9530 §2 and §3, RFC 3230, RFC 1864): of other bytes they are wrong.
+pub(crate) const OF_THE_BYTES: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
 /// How an answer came about (RFC 9211).
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 

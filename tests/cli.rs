@@ -11,6 +11,8 @@ mod init;
 mod prerender;
 #[path = "cli/ship.rs"]
 mod ship;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

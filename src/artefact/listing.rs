@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::head::{Generated, Rendering, RenderingOrigin};
+use crate::key::parts_of;
 use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse_rendering};
 use crate::snapshot::{Found, Listed};
@@ -141,7 +142,9 @@ impl Artefact {
         let line = found.key.line();
         Some(Row {
             line: line.to_owned(),
-            parts: parts(&found.key.text, line),
+            parts: parts_of(&found.key.text)
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             variant: selecting(found),
             status: rendering.head.status.as_u16(),
             bytes: body.map_or(0, |body| body.length),
@@ -198,17 +201,6 @@ pub(super) fn selecting(found: &Found) -> Vec<(String, String)> {
     fields
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.as_deref()?.to_owned())))
         .collect()
-}
-
-/// What follows line 1 of a key text.
-fn parts(text: &str, line: &str) -> Vec<(String, String)> {
-    let rest = text.strip_prefix(line).unwrap_or_default();
-    let parts = rest.split('\n').filter_map(|part| {
-        let (name, rest) = part.split_once(' ')?;
-        let (_, value) = rest.split_once(':')?;
-        Some((name.to_owned(), value.to_owned()))
-    });
-    parts.collect()
 }
 
 /// The path of a URL that a fill asked for.

@@ -17,7 +17,6 @@ mod upkeep;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::clock::Clock;
 use crate::config::CreateProxyConfig;
 use crate::config::check::{self, RuleBook};
 use crate::error::{Error, ErrorKind};
@@ -34,7 +33,6 @@ pub use upkeep::{Collected, Sealed, Tombstone};
 pub struct Artefact {
     survey: Survey,
     rules: RuleBook,
-    clock: Clock,
     options: StoreOptions,
 }
 
@@ -65,7 +63,6 @@ impl Artefact {
             },
             survey,
             rules,
-            clock: config.clock.clone(),
         })
     }
 
@@ -76,7 +73,7 @@ impl Artefact {
 
     /// Seconds since 1970.
     fn now(&self) -> u64 {
-        self.clock.unix_seconds()
+        self.options.clock.unix_seconds()
     }
 
     /// The store, with the lock if nobody else has it.

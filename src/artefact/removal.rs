@@ -4,6 +4,7 @@
 //! counts as an invalidation there. What it is fetching at that moment it may still store.
 
 use crate::error::Error;
+use crate::pattern::KeyPattern;
 use crate::snapshot::{Emptied, Found, Listed};
 
 use super::{Artefact, Row, pattern};
@@ -34,13 +35,14 @@ impl Artefact {
     /// What is no pattern.
     pub fn would_remove(&self, matching: &str, each: &mut dyn FnMut(Row)) -> Result<Removed, Error> {
         let mut removed = Removed::default();
-        self.each_matching(matching, &mut removed, &mut |found, listed| {
+        let pattern = pattern(Some(matching))?;
+        self.each_matching(&pattern, &mut removed, &mut |found, listed| {
             found
                 .iter()
                 .filter_map(|found| self.row(found, listed))
                 .for_each(&mut *each);
             Ok(())
-        })?;
+        });
         Ok(removed)
     }
 
@@ -49,24 +51,23 @@ impl Artefact {
     /// # Errors
     /// What is no pattern, or a directory that cannot be written.
     pub fn remove(&self, matching: &str) -> Result<Removed, Error> {
-        pattern(Some(matching))?;
+        let pattern = pattern(Some(matching))?;
         let store = self.attach()?;
         let mut emptied = Emptied::default();
         let mut removed = Removed {
             is_beside_a_server: !store.is_writable(),
             ..Removed::default()
         };
-        self.each_matching(matching, &mut removed, &mut |found, listed| {
+        self.each_matching(&pattern, &mut removed, &mut |found, listed| {
             emptied.note(&store, listed.path());
             store.take_away(found).map_err(|error| error.to_string())
-        })?;
+        });
         emptied.finish(&store);
         Ok(removed)
     }
 
     /// Hands over the renderings of each page that matches; counts those that `take` took.
-    fn each_matching(&self, matching: &str, removed: &mut Removed, take: &mut Take<'_>) -> Result<(), Error> {
-        let pattern = pattern(Some(matching))?;
+    fn each_matching(&self, pattern: &KeyPattern, removed: &mut Removed, take: &mut Take<'_>) {
         let mut bytes = Vec::new();
         self.survey.each_folder(&mut |listed| {
             let listed = match listed {
@@ -97,7 +98,6 @@ impl Artefact {
                 }
             }
         });
-        Ok(())
     }
 }
 

@@ -203,9 +203,6 @@ pub(crate) fn choose(client: &HeaderMap, ready: Codings, rules: &CodingRules) ->
     best
 }
 
-/// Fields about the very bytes that were stored (RFC 9530 §2 and §3, RFC 3230, RFC 1864): of other bytes they are wrong.
-pub(crate) const OF_THE_BYTES: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
-
 #[cfg(test)]
 mod tests {
     use super::*;

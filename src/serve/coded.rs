@@ -6,8 +6,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::coding::Coding;
-use crate::headers::has_token;
-use crate::policy::coding::{CodingRules, OF_THE_BYTES, choose, may_be_coded};
+use crate::headers::{OF_THE_BYTES, has_token};
+use crate::policy::coding::{CodingRules, choose, may_be_coded};
 use crate::policy::validate::single_range;
 use crate::snapshot::{Form, Snapshot, Store};
 

@@ -114,7 +114,7 @@ impl Store {
                 lock.hold(file);
             }
             None => {
-                tracing::warn!(dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here")
+                tracing::warn!(target: "phantom_frame::locked", dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here")
             }
         }
         let (jobs, queue) = mpsc::channel::<super::Job>();

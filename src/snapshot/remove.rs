@@ -264,7 +264,7 @@ impl Store {
     }
 
     /// Removes folders that a deletion left empty. One that is not empty is simply kept.
-    pub(super) fn prune_folders(&self, stem: &Stem) {
+    fn prune_folders(&self, stem: &Stem) {
         let mut folder = stem.folder();
         while !folder.as_os_str().is_empty() {
             if self.fs.remove_empty_dir(&self.root.join(folder)).is_err() {

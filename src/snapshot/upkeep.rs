@@ -15,6 +15,7 @@ use crate::coding::Coding;
 use crate::error::Error;
 use crate::fsops::{FileId, Fs, is_absence};
 use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
+use crate::headers::OF_THE_BYTES;
 use crate::key::Key;
 
 use super::layout::{FileKind, PRIVATE, Stem, parse_file_name};
@@ -39,16 +40,6 @@ pub(crate) enum Resealed {
     /// Another program was at its files meanwhile.
     Changed,
 }
-
-/// What says of a body what an edit makes untrue.
-const OF_THE_BYTES: [header::HeaderName; 6] = [
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::HeaderName::from_static("content-digest"),
-    header::HeaderName::from_static("repr-digest"),
-    header::HeaderName::from_static("digest"),
-    header::HeaderName::from_static("content-md5"),
-];
 
 impl Store {
     /// The store of a directory for as long as a command takes; it has the lock if nobody else does. Nothing is
@@ -316,7 +307,9 @@ const WRITABLE: &str = "name a directory that this user may write with `--snapsh
 /// The rendering with another body: what was said of the old one's bytes goes.
 fn edited(rendering: &Rendering, sealed: &SealedBody, seal: Seal, length: u64) -> Rendering {
     let mut edited = rendering.clone();
-    for name in &OF_THE_BYTES {
+    edited.head.headers.remove(header::ETAG);
+    edited.head.headers.remove(header::LAST_MODIFIED);
+    for name in OF_THE_BYTES {
         edited.head.headers.remove(name);
     }
     edited.body = (length > 0).then(|| SealedBody {

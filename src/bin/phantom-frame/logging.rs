@@ -17,7 +17,7 @@ pub(crate) fn start(loaded: &Loaded) -> anyhow::Result<()> {
 /// The same, of a command that says itself what it does: warnings alone, unless `log` was set.
 pub(crate) fn start_quiet(loaded: &Loaded) -> anyhow::Result<()> {
     match loaded.origin("log").as_str() {
-        "default" => start_with(loaded, "warn,phantom_frame::snapshot::open=error"),
+        "default" => start_with(loaded, "warn,phantom_frame::locked=error"),
         _ => start(loaded),
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn run(
                 "{}{}  {}",
                 plain(&row.page()),
                 selected(&row),
-                row.file
+                plain(&row.file)
             )),
         })?,
         false => artefact.remove(pattern)?,
