@@ -3,6 +3,8 @@
 //! `*` matches any run of characters, `/` included; nothing else is special. The middle pieces are
 //! found leftmost-first, which is complete for this language: a later choice can only leave less room.
 
+use std::fmt;
+
 use memchr::memmem;
 
 /// What a pattern can be matched against.
@@ -51,6 +53,19 @@ impl PartialEq for Rest {
     fn eq(&self, other: &Self) -> bool {
         let needles = self.middle.iter().map(memmem::Finder::needle);
         self.last == other.last && needles.eq(other.middle.iter().map(memmem::Finder::needle))
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first)?;
+        let Some(rest) = &self.rest else {
+            return Ok(());
+        };
+        for piece in &rest.middle {
+            write!(f, "*{}", String::from_utf8_lossy(piece.needle()))?;
+        }
+        write!(f, "*{}", rest.last)
     }
 }
 
@@ -122,6 +137,15 @@ const MAX_LENGTH: usize = 8192;
 pub(crate) struct PathPattern {
     method: Option<Glob>,
     path: Glob,
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.method {
+            Some(method) => write!(f, "{method} {}", self.path),
+            None => write!(f, "{}", self.path),
+        }
+    }
 }
 
 impl PathPattern {

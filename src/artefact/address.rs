@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::header::HOST;
 use http::{HeaderMap, Request, Uri};
 
+use crate::config::check::SiteRules;
 use crate::error::{Error, ErrorKind};
 use crate::headers::normal_host;
 use crate::key::{HostInKey, Key, KeySource};
@@ -29,19 +30,11 @@ impl Artefact {
     /// # Errors
     /// What is no address, or not this site's.
     pub(super) fn address(&self, text: &str) -> Result<Address, Error> {
-        let is_url = text.starts_with("http://") || text.starts_with("https://");
-        if is_url {
-            return self.address_of("GET", text, text);
-        }
-        let method = |method: &str| !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
-        match text.split_once([':', ' ']) {
-            _ if text.starts_with('/') => self.address_of("GET", text, text),
-            Some((name, path)) if method(name) && path.trim_start().starts_with('/') => {
-                self.address_of(name, path.trim_start(), text)
-            }
-            _ if text.is_empty() => Err(wrong(text)),
+        match method_and_url(text) {
+            Some((method, url)) => self.address_of(method, url, text),
+            None if text.is_empty() => Err(wrong(text)),
             // What a key function returned.
-            _ => Ok(Address {
+            None => Ok(Address {
                 text: text.to_owned(),
                 line: KeyPattern::line_itself(text),
                 host: None,
@@ -53,15 +46,10 @@ impl Artefact {
     fn address_of(&self, method: &str, url: &str, text: &str) -> Result<Address, Error> {
         let site = &self.rules.general().site;
         let method = if method == "HEAD" { "GET" } else { method };
-        let url = url.split('#').next().unwrap_or(url);
-        let uri: Uri = url.parse().map_err(|_| wrong(text))?;
-        let public = site.public.as_ref().map(|(_, host)| host.to_string());
-        let authority = uri.authority().map(|authority| authority.as_str().to_owned());
+        let request = request_for(site, (method, url), text)?;
+        let uri = request.uri().clone();
         // Where the host is part of the key and was not said, any may be meant.
-        let is_open = authority.is_none() && public.is_none();
-        let host = authority.or(public).unwrap_or_else(|| "localhost".into());
-        let request = Request::builder().method(method).uri(&uri).header(HOST, &host);
-        let request = request.body(Body::empty()).map_err(|_| wrong(text))?;
+        let is_open = uri.authority().is_none() && site.public.is_none();
         let target = Target::of(&request, site).map_err(|_| wrong(text))?;
         if target.standing == HostStanding::Foreign {
             let context = format!("`{text}` is not of this site, which is {}", target.site_host);
@@ -160,7 +148,37 @@ impl Address {
     }
 }
 
-fn wrong(text: &str) -> Error {
+/// The method, or GET, and the URL or path of what is written as an address; nothing of what is none, though it may be
+/// what a key function returned.
+pub(super) fn method_and_url(text: &str) -> Option<(&str, &str)> {
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    if is_url || text.starts_with('/') {
+        return Some(("GET", text));
+    }
+    let (method, path) = text.split_once([':', ' '])?;
+    let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+    (is_method && path.trim_start().starts_with('/')).then(|| (method, path.trim_start()))
+}
+
+/// A request for an address, which was written as `text`: of the site where no host was said.
+///
+/// # Errors
+/// What is no address.
+pub(super) fn request_for(
+    site: &SiteRules,
+    (method, url): (&str, &str),
+    text: &str,
+) -> Result<Request<Body>, Error> {
+    let url = url.split('#').next().unwrap_or(url);
+    let uri: Uri = url.parse().map_err(|_| wrong(text))?;
+    let said = uri.authority().map(|authority| authority.as_str());
+    let public = || site.public.as_ref().map(|(_, host)| &**host);
+    let host = said.or_else(public).unwrap_or("localhost").to_owned();
+    let request = Request::builder().method(method).uri(uri).header(HOST, host);
+    request.body(Body::empty()).map_err(|_| wrong(text))
+}
+
+pub(super) fn wrong(text: &str) -> Error {
     Error::new(ErrorKind::Config, format!("`{text}` is not an address"))
         .with_hint("write \"/path\", \"https://example.com/path\" or a key: \"GET:/path?query\"")
 }

@@ -6,6 +6,7 @@
 //! page, `inspector` looks for `findings`, `repair` is what is done about them, `removal` and `upkeep` the rest.
 
 mod address;
+mod explain;
 mod findings;
 mod inspector;
 mod listing;
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::snapshot::{Store, StoreOptions, Survey};
 
+pub use explain::{Answered, Asked, Explained, Question, Sent, explain};
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};

@@ -136,7 +136,7 @@ impl Artefact {
         })
     }
 
-    fn body_state(&self, found: &Found) -> BodyState {
+    pub(super) fn body_state(&self, found: &Found) -> BodyState {
         let rendering = found.sidecar.rendering.as_ref();
         let sealed = rendering.and_then(|rendering| rendering.body.as_ref());
         let (Some(sealed), Some(path)) = (sealed, found.body()) else {

@@ -20,6 +20,21 @@ pub(crate) enum Included {
 }
 
 impl Filters {
+    /// The pattern that decides, and the setting that has it; nothing where none does.
+    pub(crate) fn deciding(&self, method: &str, path: &str) -> Option<(&'static str, &PathPattern)> {
+        let is_match = |pattern: &&PathPattern| pattern.is_match(method, path);
+        let excluding = self.exclude.iter().find(is_match);
+        let including = || {
+            self.include
+                .iter()
+                .find(is_match)
+                .map(|pattern| ("include_paths", pattern))
+        };
+        excluding
+            .map(|pattern| ("exclude_paths", pattern))
+            .or_else(including)
+    }
+
     /// Exclude beats include; an empty include means all GET and HEAD. Other methods only if a pattern
     /// says them.
     pub(crate) fn judge(&self, method: &str, path: &str) -> Result<Included, Reason> {

@@ -26,7 +26,7 @@ use crate::proxy::respond::refusal;
 use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
 use crate::proxy::visit::may_write;
-use crate::proxy::{Engine, Via, Waits};
+use crate::proxy::{Engine, Trace, Via, Waits};
 use crate::snapshot::{Marked, Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
@@ -90,6 +90,14 @@ impl Proxy {
         trigger: RefreshTrigger,
     ) -> Result<Self, Error> {
         Self::build(&config, in_process_backend(router, &config), trigger)
+    }
+
+    /// In front of this backend.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn over(config: &CreateProxyConfig, upstream: Upstream) -> Result<Self, Error> {
+        Self::build(config, upstream, RefreshTrigger::new())
     }
 
     fn build(config: &CreateProxyConfig, upstream: Upstream, trigger: RefreshTrigger) -> Result<Self, Error> {
@@ -174,9 +182,24 @@ impl Proxy {
     /// nothing to route.
     pub fn answer(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
-        Arc::clone(&self.engine).handle(request)
+        let trace = Trace::asked_for(&mut request, self.engine.debug.as_ref());
+        Arc::clone(&self.engine).handle(request, trace)
+    }
+
+    /// As [`answer`](Self::answer), with what is decided on the way.
+    pub(crate) fn answer_traced(
+        &self,
+        mut request: Request<Body>,
+    ) -> (
+        Trace,
+        impl Future<Output = Response<Body>> + Send + 'static + use<>,
+    ) {
+        Trace::asked_for(&mut request, None);
+        let trace = Trace::listening();
+        let answer = Arc::clone(&self.engine).handle(request, trace.clone());
+        (trace, answer)
     }
 
     #[cfg(test)]

@@ -58,7 +58,7 @@ use stale::Pauses;
 pub use tally::Statistics;
 use tally::Tally;
 pub(crate) use target::Target;
-use trace::Trace;
+pub(crate) use trace::Trace;
 
 /// Everything that answering a request takes.
 pub(crate) struct Engine {
@@ -137,14 +137,13 @@ impl Engine {
     }
 
     /// Answers a request, and says in the response, the statistics and the log how.
-    async fn handle(self: Arc<Self>, mut request: Request<Body>) -> Response<Body> {
+    async fn handle(self: Arc<Self>, mut request: Request<Body>, trace: Trace) -> Response<Body> {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let version = request.version();
         // RFC 9110 §7.8: in HTTP/1.0 it means nothing.
         if version < Version::HTTP_11 {
             request.headers_mut().remove(header::UPGRADE);
         }
-        let trace = Trace::asked_for(&mut request, self.debug.as_ref());
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let rules = Arc::clone(self.rules.of(method.as_str(), uri.path()));
         // What panics is the application's: a key function, a clock. It costs this request, whoever serves.
@@ -170,7 +169,7 @@ impl Engine {
                 let status = response.status();
                 rules.response.shape(status, response.headers_mut(), source);
             }
-            trace.note(|| trace::outcome(&verdict));
+            trace.outcome(&verdict);
             trace.write_to(response.headers_mut());
         }
         self.tally.count(&verdict);
@@ -216,7 +215,7 @@ impl Engine {
             host: target.standing,
         };
         let route = route(&facts, &rules.request);
-        trace.note(|| trace::route(&route));
+        trace.note(|| trace::route(&route, &facts, &rules.request.filters));
         match route {
             Route::Refuse(reason) => self.refuse(reason, request.method()),
             // What is no hit has a box of its own: every request would carry its room along.

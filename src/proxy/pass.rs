@@ -16,7 +16,6 @@ use crate::proxy::Engine;
 use crate::proxy::order::{Order, unasked};
 use crate::proxy::respond::{Verdict, refusal};
 use crate::proxy::target::Target;
-use crate::proxy::trace;
 use crate::upstream::UpstreamError;
 use crate::upstream::tunnel::splice;
 
@@ -28,7 +27,7 @@ impl Engine {
         target: &Target,
         reason: Reason,
     ) -> (Response<Body>, Verdict) {
-        target.trace.note(|| trace::passed(reason));
+        target.trace.passed(reason);
         if request.extensions().get::<Order>().is_some() {
             return unasked(reason);
         }

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 
+use crate::clock::http_date;
 use crate::config::check::Origin;
 use crate::flight::Ending;
 use crate::head::{Generated, StoredHead, VariantKey};
 use crate::headers::{DEBUG, cookies};
 use crate::key::{HostInKey, Key, KeyRules};
 use crate::outcome::Reason;
-use crate::policy::filter::Included;
+use crate::policy::filter::{Filters, Included};
 use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::identity::Identity;
-use crate::policy::request::{HostStanding, Route};
+use crate::policy::request::{Facts, HostStanding, Route};
 use crate::policy::reuse::Reuse;
 use crate::policy::store::Storable;
 use crate::proxy::respond::Verdict;
@@ -40,12 +41,14 @@ const MOST_STEPS: usize = 40;
 
 /// The steps so far, or nothing where nobody listens. Clones are the same trace.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Trace(Option<Arc<Mutex<Noted>>>);
+pub(crate) struct Trace(Option<Arc<Mutex<Noted>>>);
 
 #[derive(Debug, Default)]
 struct Noted {
     key: Option<String>,
     steps: Vec<String>,
+    /// Why it is not answered from what is stored, or is not stored.
+    reason: Option<Reason>,
     /// Of all steps, in bytes.
     length: usize,
 }
@@ -58,6 +61,42 @@ impl Trace {
         };
         let is_heard = token.is_some_and(|token| token.is(sent.as_bytes()));
         Self(is_heard.then(Arc::default))
+    }
+
+    /// Of whoever asks in this process.
+    pub(crate) fn listening() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// The key, the steps and the last reason so far.
+    pub(crate) fn read(&self) -> (Option<String>, Vec<String>, Option<Reason>) {
+        let noted = self.noted();
+        noted.map_or_else(Default::default, |noted| {
+            (noted.key.clone(), noted.steps.clone(), noted.reason)
+        })
+    }
+
+    /// Notes that the request passes.
+    pub(super) fn passed(&self, reason: Reason) {
+        self.note(|| format!("pass: as it is, {}", reason.as_str()));
+        self.because(Some(reason));
+    }
+
+    /// Notes how it ended.
+    pub(super) fn outcome(&self, verdict: &Verdict) {
+        self.note(|| {
+            let reason = verdict
+                .reason
+                .map_or_else(String::new, |reason| format!(", {}", reason.as_str()));
+            format!("outcome: {}{reason}", verdict.outcome.as_str())
+        });
+        self.because(verdict.reason);
+    }
+
+    fn because(&self, reason: Option<Reason>) {
+        if let (Some(mut noted), Some(reason)) = (self.noted(), reason) {
+            noted.reason = Some(reason);
+        }
     }
 
     /// Notes what was decided.
@@ -146,8 +185,17 @@ pub(super) fn rule(origin: Origin) -> String {
     format!("rule: {origin}")
 }
 
-pub(super) fn route(route: &Route<'_>) -> String {
+pub(super) fn route(route: &Route<'_>, facts: &Facts<'_>, filters: &Filters) -> String {
+    let by = filters
+        .deciding(facts.method.as_str(), facts.path)
+        .map_or_else(String::new, |(setting, pattern)| {
+            format!(" by {pattern} in `{setting}`")
+        });
     match route {
+        Route::Pass(reason @ Reason::Excluded) => format!("route: pass, {}{by}", reason.as_str()),
+        Route::Pass(reason @ Reason::NotIncluded) => {
+            format!("route: pass, {} in `include_paths`", reason.as_str())
+        }
         Route::Refuse(reason) => format!("route: refused, {}", reason.as_str()),
         Route::Tunnel => "route: a tunnel".to_owned(),
         Route::Pass(reason) => format!("route: pass, {}", reason.as_str()),
@@ -155,7 +203,7 @@ pub(super) fn route(route: &Route<'_>) -> String {
             format!("route: pass, cookie ({})", name.escape_ascii())
         }
         Route::Somebody(somebody) => format!("route: pass, {}", somebody.reason().as_str()),
-        Route::Lookup(Included::ByPattern) => "route: look up, named by a pattern".to_owned(),
+        Route::Lookup(Included::ByPattern) => format!("route: look up, named{by}"),
         Route::Lookup(Included::ByDefault) => "route: look up".to_owned(),
     }
 }
@@ -238,8 +286,8 @@ pub(super) fn standing(reuse: &Reuse, visit: &Visit, head: &StoredHead, now: u64
     let rules = &visit.rules.store.lifetimes;
     let born = now.saturating_sub(standing.age);
     let giver = match Lifetime::of(&Stated::by(head, Some(born)), rules) {
-        Lifetime::Granted(_) if rules.ttl_of(head.status).is_some() => "by ttl",
-        Lifetime::Granted(_) => "by default_ttl",
+        Lifetime::Granted(_) if rules.ttl_of(head.status).is_some() => "by `ttl`",
+        Lifetime::Granted(_) => "by `default_ttl`",
         Lifetime::Explicit(_) => "by the backend",
         Lifetime::Heuristic(_) => "guessed from Last-Modified",
     };
@@ -247,9 +295,13 @@ pub(super) fn standing(reuse: &Reuse, visit: &Visit, head: &StoredHead, now: u64
         Some(seconds) => format!("{seconds} s"),
         None => "until invalidated".to_owned(),
     };
-    let left = standing
-        .ttl
-        .map_or_else(String::new, |ttl| format!(", {ttl} s left"));
+    let left = standing.ttl.map_or_else(String::new, |ttl| {
+        let end = http_date(now.saturating_add_signed(ttl));
+        match ttl {
+            0.. => format!(", until {end}"),
+            _ => format!(", over since {end}"),
+        }
+    });
     format!(
         "standing: {word}, age {} s, lifetime {lifetime} {giver}{left}",
         standing.age
@@ -300,17 +352,6 @@ pub(super) fn remembered(reason: Reason) -> String {
     format!("memory: it could not be stored lately, {}", reason.as_str())
 }
 
-pub(super) fn passed(reason: Reason) -> String {
-    format!("pass: as it is, {}", reason.as_str())
-}
-
-pub(super) fn outcome(verdict: &Verdict) -> String {
-    let reason = verdict
-        .reason
-        .map_or_else(String::new, |reason| format!(", {}", reason.as_str()));
-    format!("outcome: {}{reason}", verdict.outcome.as_str())
-}
-
 fn listed<'a>(names: impl Iterator<Item = &'a HeaderName>) -> String {
     let names: Vec<_> = names.map(HeaderName::as_str).collect();
     match names.is_empty() {
@@ -322,10 +363,6 @@ fn listed<'a>(names: impl Iterator<Item = &'a HeaderName>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listening() -> Trace {
-        Trace(Some(Arc::default()))
-    }
 
     fn said(trace: &Trace) -> Vec<String> {
         let mut headers = HeaderMap::new();
@@ -379,12 +416,12 @@ mod tests {
 
     #[test]
     fn many_and_long_steps_stay_within_bounds() {
-        let trace = listening();
+        let trace = Trace::listening();
         for _ in 0..1000 {
             trace.note(|| "short".to_owned());
         }
         assert_eq!(said(&trace).len(), MOST_STEPS);
-        let trace = listening();
+        let trace = Trace::listening();
         for _ in 0..1000 {
             trace.note(|| "\u{10ffff}".repeat(9999));
         }

@@ -290,6 +290,14 @@ impl Survey {
         Ok(self.fs.read_small(&self.root.join(path), limit_bytes)?.0)
     }
 
+    /// Copies a file to the same path below another folder, with its time.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn copy(&self, path: &Path, to: &Path) -> io::Result<()> {
+        self.fs.copy_out(&self.root.join(path), &to.join(path))
+    }
+
     /// Length and state of what is at a path from the root.
     ///
     /// # Errors

@@ -69,7 +69,18 @@ pub(crate) struct Upstream {
 enum Backend {
     Http(Arc<fetch::HttpBackend>),
     InProcess(Arc<in_process::InProcess>),
+    Overheard(Arc<Overheard>),
 }
+
+/// A backend to which somebody listens in.
+struct Overheard {
+    listener: Listener,
+    /// Who answers; nobody ever, where there is none.
+    behind: Option<Upstream>,
+}
+
+/// Hears each request as it would go over the wire, but for `Host`, where nobody has set it.
+pub(crate) type Listener = Box<dyn Fn(&Request<Body>) + Send + Sync>;
 
 impl Upstream {
     /// A backend over TCP. Connects to nothing yet, and needs no runtime.
@@ -89,11 +100,21 @@ impl Upstream {
         Self { backend }
     }
 
+    /// The same, with somebody who listens in; without one behind it, what is asked is never answered.
+    pub(crate) fn overheard(behind: Option<Self>, listener: Listener) -> Self {
+        let backend = Backend::Overheard(Arc::new(Overheard { listener, behind }));
+        Self { backend }
+    }
+
     /// What tells one backend from another: the URL, without a default port, or `in-process:<n>`.
     pub(crate) fn identity(&self) -> String {
         match &self.backend {
             Backend::Http(backend) => backend.identity(),
             Backend::InProcess(backend) => backend.identity().to_owned(),
+            Backend::Overheard(overheard) => match &overheard.behind {
+                Some(behind) => behind.identity(),
+                None => "nobody".to_owned(),
+            },
         }
     }
 
@@ -122,6 +143,13 @@ impl Upstream {
         match &self.backend {
             Backend::Http(backend) => backend.fetch(request).await,
             Backend::InProcess(backend) => backend.fetch(request).await,
+            Backend::Overheard(overheard) => {
+                (overheard.listener)(&request);
+                match &overheard.behind {
+                    Some(behind) => Box::pin(behind.fetch(request)).await,
+                    None => std::future::pending().await,
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ mod dates;
 mod directives;
 mod downgrade;
 mod every_fault;
+mod explain;
 mod faults;
 mod floods;
 mod foreign;

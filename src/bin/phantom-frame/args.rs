@@ -213,7 +213,16 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Everyday", &["serve", "demo", "init", "prerender"]),
     (
         "Inspect",
-        &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],
+        &[
+            "ls",
+            "show",
+            "explain",
+            "verify",
+            "rm",
+            "gc",
+            "reseal",
+            "tombstone",
+        ],
     ),
     ("Ship", &["completions", "man"]),
 ];

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use phantom_frame::artefact::Artefact;
+use phantom_frame::artefact::{Artefact, Explained, Question, explain};
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{
     Clock, CreateProxyConfig, Error, FaultPlan, Proxy as Engine, Reason, RefreshTrigger, RequestInfo,
@@ -426,6 +426,12 @@ impl Proxy {
         let artefact = Artefact::open(&self.setup.config()).expect("the directory");
         let done = tokio::task::spawn_blocking(move || command(artefact)).await;
         done.expect("the command")
+    }
+
+    /// How a request is answered, by a command beside the proxy with its settings.
+    pub(crate) async fn explain(&self, question: &Question) -> Explained {
+        let explained = within("an explanation", explain(&self.setup.config(), question)).await;
+        explained.expect("an explanation")
     }
 
     /// How many renderings are stored, as the proxy counts them.

@@ -2,7 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use phantom_frame::artefact::Tombstone;
+use phantom_frame::artefact::{Asked, Question, Tombstone};
 use phantom_frame::config::Sources;
 
 use super::{sources_of, with_site};
@@ -19,6 +19,7 @@ pub(crate) struct Site {
 pub(crate) enum Inspect {
     Ls { pattern: Option<String>, order: Order },
     Show { url: String, body: bool },
+    Explain(Question),
     Verify { fix: bool },
     Rm { pattern: String, dry_run: bool },
     Gc,
@@ -62,6 +63,27 @@ varies_by, headers, sidecar, seal, body (none, sealed, changed, missing,
 unreadable), forms.
 
 Exit codes: 0; 1 nothing is stored there; 2 wrong usage or configuration.";
+
+const EXPLAIN_HELP: &str = "\
+Puts the request to the same code that serves, over a copy of what is stored
+under its address, and prints what that decides, step by step: the rule and the
+filter that count, the key and what went into it, the variant and its file, how
+old that is and until when it is fresh, what a fill sends and what it leaves
+out, and with --live what becomes of the answer. Settings are named with the
+place that they come from. No lock is taken, and nothing is written but that
+copy, in a temporary folder.
+
+Without --live the backend is not asked: the explanation ends where it would be.
+With --live the request is made: a request that passes reaches the backend as it
+is, also a POST. What a running server remembers besides (404s, pages that could
+not be stored lately) it alone knows: see debug_token.
+
+--json: key, steps, reason, advice, settings, asked (method, target, headers,
+replaced, left_out), answer (status, cache_status, bytes, broken). Values of
+cookies and credentials are null.
+
+Exit codes: 0; 1 the backend gave no whole answer; 2 wrong usage or
+configuration.";
 
 const VERIFY_HELP: &str = "\
 Reads every file, compares every seal, and says what is wrong:
@@ -139,7 +161,7 @@ Works beside a server, which takes the sidecar for another program's.
 Exit codes: 0; 1 it could not be written; 2 wrong usage or configuration.";
 
 /// See the module.
-pub(super) fn commands() -> [Command; 7] {
+pub(super) fn commands() -> [Command; 8] {
     let pattern = || {
         Arg::new("pattern")
             .value_name("PATTERN")
@@ -175,6 +197,28 @@ pub(super) fn commands() -> [Command; 7] {
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
             .arg(switch("body", "Print the body and nothing else").conflicts_with("json")),
+        command("explain", "Say how a request is answered, and why", EXPLAIN_HELP)
+            .arg(url())
+            .arg(
+                Arg::new("header")
+                    .long("header")
+                    .short('H')
+                    .value_name("NAME: VALUE")
+                    .action(ArgAction::Append)
+                    .value_parser(field)
+                    .help("A field of the request, as curl has it (repeatable)"),
+            )
+            .arg(
+                Arg::new("method")
+                    .long("method")
+                    .short('X')
+                    .value_name("METHOD")
+                    .help("The request's method [default: that of the key, or GET]"),
+            )
+            .arg(switch(
+                "live",
+                "Ask the backend, with this very request if it passes",
+            )),
         command("verify", "Check every file and every seal", VERIFY_HELP)
             .arg(switch("fix", "Put right what can be, losing nothing")),
         command("rm", "Remove what matches a pattern", RM_HELP)
@@ -232,6 +276,7 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
             url: needed("url"),
             body: matches.get_flag("body"),
         },
+        "explain" => Inspect::Explain(question(needed("url"), matches)),
         "verify" => Inspect::Verify {
             fix: matches.get_flag("fix"),
         },
@@ -251,4 +296,21 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
             },
         },
     }
+}
+
+/// `Name: value`
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as \"Name: value\"")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn question(url: String, matches: &ArgMatches) -> Question {
+    let mut question = Question::new(url);
+    question.method = matches.get_one("method").cloned();
+    let fields = matches.get_many::<(String, String)>("header");
+    question.headers = fields.into_iter().flatten().cloned().collect();
+    if matches.get_flag("live") {
+        question.asked = Asked::Backend;
+    }
+    question
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use phantom_frame::artefact::Artefact;
 
-use super::{ls, rm, show, upkeep, verify};
+use super::{explain, ls, rm, show, upkeep, verify};
 use crate::args::{Inspect, Site};
 use crate::{logging, output};
 
@@ -15,15 +15,16 @@ pub(crate) fn run(site: Site, asked: &Inspect) -> anyhow::Result<ExitCode> {
     }
     logging::start_quiet(&loaded)?;
     let config = loaded.settings().proxy_config();
-    let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
+    let open = || Artefact::open(&config).map_err(|error| loaded.blame(error));
     let is_json = site.json;
     match asked {
-        Inspect::Ls { pattern, order } => ls::run(&artefact, pattern.as_deref(), order, is_json),
-        Inspect::Show { url, body } => show::run(&artefact, url, *body, is_json),
-        Inspect::Verify { fix } => verify::run(&artefact, *fix, is_json),
-        Inspect::Rm { pattern, dry_run } => rm::run(&artefact, pattern, *dry_run, is_json),
-        Inspect::Gc => upkeep::gc(&artefact, is_json),
-        Inspect::Reseal { pattern } => upkeep::reseal(&artefact, pattern.as_deref(), is_json),
-        Inspect::Tombstone { url, tombstone } => upkeep::tombstone(&artefact, url, tombstone, is_json),
+        Inspect::Ls { pattern, order } => ls::run(&open()?, pattern.as_deref(), order, is_json),
+        Inspect::Show { url, body } => show::run(&open()?, url, *body, is_json),
+        Inspect::Explain(question) => explain::run((&loaded, &config), question, is_json),
+        Inspect::Verify { fix } => verify::run(&open()?, *fix, is_json),
+        Inspect::Rm { pattern, dry_run } => rm::run(&open()?, pattern, *dry_run, is_json),
+        Inspect::Gc => upkeep::gc(&open()?, is_json),
+        Inspect::Reseal { pattern } => upkeep::reseal(&open()?, pattern.as_deref(), is_json),
+        Inspect::Tombstone { url, tombstone } => upkeep::tombstone(&open()?, url, tombstone, is_json),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+mod explain;
 mod fill;
 pub(crate) mod init;
 pub(crate) mod inspect;
