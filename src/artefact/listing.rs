@@ -22,6 +22,8 @@ pub struct Row {
     pub variant: Vec<(String, String)>,
     /// The status code.
     pub status: u16,
+    /// What the backend tagged it with, sorted.
+    pub tags: Vec<String>,
     /// Length of the body.
     pub bytes: u64,
     /// Whether it may be used.
@@ -144,6 +146,7 @@ impl Artefact {
             parts: parts(&found.key.text, line),
             variant: selecting(found),
             status: rendering.head.status.as_u16(),
+            tags: rendering.head.tags.iter().map(str::to_owned).collect(),
             bytes: body.map_or(0, |body| body.length),
             freshness: self.freshness(found, rendering, generated),
             rule: rules.origin.to_string(),

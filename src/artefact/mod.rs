@@ -117,7 +117,7 @@ fn pattern(text: Option<&str>) -> Result<KeyPattern, Error> {
     };
     KeyPattern::parse(text).map_err(|error| {
         Error::new(ErrorKind::Config, format!("`{text}` is not a pattern"))
-            .with_hint("write a path with `*` for any run of characters (\"/blog/*\"), or a key (\"GET:/blog?page=2\")")
+            .with_hint("write a path with `*` for any run of characters (\"/blog/*\"), a key (\"GET:/blog?page=2\") or a tag (\"tag:news\")")
             .with_source(error)
     })
 }

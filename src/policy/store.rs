@@ -20,6 +20,7 @@ use crate::policy::filter::Included;
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated, expires_after};
 use crate::policy::redirect::leads_to_itself;
 use crate::policy::vary::{Vary, VaryRules};
+use crate::tags::Tags;
 
 pub(crate) use kind::media_type;
 use kind::{has_nonce, is_endless, is_personal_by_kind};
@@ -283,6 +284,7 @@ pub(crate) fn stored_head(
     let expires_after = expires_after(headers, now);
     let mut kept = headers.clone();
     strip_hop_by_hop(&mut kept);
+    let tags = Tags::take(&mut kept);
     for name in [
         header::SET_COOKIE,
         header::CONTENT_LENGTH,
@@ -306,6 +308,7 @@ pub(crate) fn stored_head(
         status,
         headers: kept,
         expires_after,
+        tags,
         ready: Ready::default(),
     }
 }
@@ -619,6 +622,7 @@ mod tests {
                 status: StatusCode::OK,
                 headers: said.clone(),
                 expires_after: None,
+                tags: Tags::default(),
                 ready: Ready::default(),
             };
             // A 304 that repeats nothing leaves what is stored as it is.

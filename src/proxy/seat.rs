@@ -21,6 +21,7 @@ use crate::proxy::share::{not_for, shared_answer, without_body_for_head};
 use crate::proxy::trace;
 use crate::proxy::visit::{Learnt, Round, Visit};
 use crate::snapshot::{Snapshot, Store};
+use crate::tags::Untagged;
 
 impl Engine {
     /// Joins the fill for this visit, or begins it.
@@ -71,6 +72,7 @@ impl Engine {
         let subject = Subject {
             line: visit.key.line(),
             own: Some(&own),
+            tags: &Untagged,
         };
         let role = match self.flights.join(flight, subject) {
             Joined::Follower(seat) => {

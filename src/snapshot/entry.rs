@@ -10,6 +10,7 @@ use crate::fsops::FileStamp;
 use crate::head::{Generated, RenderingOrigin, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
+use crate::tags::{Tag, TagHash, Tagged, Tags};
 
 use super::folders::FolderId;
 use super::forms::{Coded, FormSets};
@@ -37,8 +38,30 @@ struct Rest {
     own: Option<Box<str>>,
     /// The fields that select among the variants, sorted.
     names: Arc<[HeaderName]>,
+    /// Of the first variant.
+    tags: Box<[TagHash]>,
     /// The variants but for the first.
-    variants: Vec<Packed>,
+    variants: Vec<Other>,
+}
+
+/// A variant, and what it is tagged with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Other {
+    packed: Packed,
+    tags: Box<[TagHash]>,
+}
+
+impl Tagged for KeyEntry {
+    /// By any of its renderings: a key goes with all its variants.
+    fn has(&self, tag: &Tag) -> bool {
+        let Some(rest) = &self.rest else {
+            return false;
+        };
+        let others = rest.variants.iter().map(|other| &other.tags);
+        std::iter::once(&rest.tags)
+            .chain(others)
+            .any(|tags| tags.contains(&tag.hash()))
+    }
 }
 
 /// One rendering on disk.
@@ -218,12 +241,13 @@ impl KeyEntry {
         Subject {
             line: crate::key::line_of(&self.key),
             own: self.own(),
+            tags: self,
         }
     }
 
     fn packed(&self) -> impl Iterator<Item = &Packed> {
         let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.variants);
-        self.first.iter().chain(others)
+        self.first.iter().chain(others.iter().map(|other| &other.packed))
     }
 
     pub(crate) fn variants(&self) -> impl Iterator<Item = VariantEntry> {
@@ -237,42 +261,62 @@ impl KeyEntry {
     }
 
     /// What is known of the coded forms of the same body stays.
-    pub(crate) fn with_variant(self, entry: VariantEntry) -> Self {
+    pub(crate) fn with_variant(self, entry: VariantEntry, tags: &Tags) -> Self {
         let entry = match self.variant(entry.id) {
             Some(known) => entry.keeping(&known),
             None => entry,
         };
-        self.with(entry)
+        self.with(entry, Some(tags.hashes()))
+    }
+
+    /// With another state of a rendering that is known.
+    pub(crate) fn with_state(self, entry: VariantEntry) -> Self {
+        self.with(entry, None)
     }
 
     /// With this known of the coded forms of one variant.
     pub(crate) fn with_coded(self, id: Option<VariantId>, coded: Coded) -> Self {
         match self.variant(id) {
-            Some(known) => self.with(VariantEntry { coded, ..known }),
+            Some(known) => self.with(VariantEntry { coded, ..known }, None),
             None => self,
         }
     }
 
-    fn with(mut self, entry: VariantEntry) -> Self {
+    /// Without tags those that are known stay.
+    fn with(mut self, entry: VariantEntry, tags: Option<Box<[TagHash]>>) -> Self {
         let packed = Packed::of(entry);
         if self.first.is_none_or(|first| first.id() == packed.id()) {
             self.first = Some(packed);
+            if let Some(tags) = tags.filter(|tags| self.rest.is_some() || !tags.is_empty()) {
+                self.change_rest(|rest| rest.tags = tags);
+            }
             return self;
         }
         self.change_rest(|rest| {
-            rest.variants.retain(|variant| variant.id() != packed.id());
+            let known = rest
+                .variants
+                .iter()
+                .position(|other| other.packed.id() == packed.id());
+            let known = known.map(|at| rest.variants.remove(at).tags);
             rest.variants.reserve_exact(1);
-            rest.variants.push(packed);
+            rest.variants.push(Other {
+                packed,
+                tags: tags.or(known).unwrap_or_default(),
+            });
         });
         self
     }
 
     /// Without one variant; nothing when it was the last rendering.
     pub(crate) fn without_variant(mut self, id: Option<VariantId>) -> Option<Self> {
-        self.change_rest(|rest| rest.variants.retain(|variant| variant.id() != id));
+        self.change_rest(|rest| rest.variants.retain(|other| other.packed.id() != id));
         if self.first.is_some_and(|first| first.id() == id) {
             let mut next = None;
-            self.change_rest(|rest| next = rest.variants.pop());
+            self.change_rest(|rest| {
+                let other = rest.variants.pop();
+                next = other.as_ref().map(|other| other.packed);
+                rest.tags = other.map(|other| other.tags).unwrap_or_default();
+            });
             self.first = next;
         }
         match self.renderings() {
@@ -286,7 +330,10 @@ impl KeyEntry {
         let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
         self.first.iter_mut().for_each(mark);
         if let Some(rest) = &mut self.rest {
-            rest.variants.iter_mut().for_each(mark);
+            rest.variants
+                .iter_mut()
+                .map(|other| &mut other.packed)
+                .for_each(mark);
         }
         self
     }
@@ -294,6 +341,7 @@ impl KeyEntry {
     /// The same, but for the rendering without any of the fields.
     pub(super) fn with_variants_invalidated(mut self) -> Self {
         let rest = self.rest.iter_mut().flat_map(|rest| &mut rest.variants);
+        let rest = rest.map(|other| &mut other.packed);
         for packed in self.first.iter_mut().chain(rest).filter(|packed| packed.has_id) {
             packed.generated = Packed::INVALIDATED;
         }
@@ -398,7 +446,8 @@ mod tests {
     fn variants_come_and_go() {
         let page = page();
         let key = Key::from_text("GET:/a");
-        let base = KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page);
+        let base =
+            KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page, &Tags::default());
         let variant = |n: u32, blocks| VariantEntry {
             id: Some(VariantId(n)),
             digest: u64::from(n) << 32,
@@ -414,10 +463,20 @@ mod tests {
             ids.sort();
             ids
         };
+        let tags = |tag: &str| Tags::of([tag]);
         let entry = base
-            .with_variant(variant(1, 2))
-            .with_variant(variant(2, 3))
-            .with_variant(variant(1, 4));
+            .with_variant(variant(1, 2), &tags("gone"))
+            .with_variant(variant(2, 3), &tags("two"))
+            .with_variant(variant(1, 4), &tags("one"));
+        let tagged =
+            |entry: &KeyEntry| ["gone", "one", "two"].map(|tag| entry.has(&Tag::parse(tag).unwrap()));
+        assert_eq!(tagged(&entry), [false, true, true]);
+        let changed = entry.clone().with_state(variant(2, 9)).invalidated();
+        assert_eq!(
+            tagged(&changed),
+            [false, true, true],
+            "a new state is the same rendering"
+        );
         let [one, two] = [1, 2].map(|n| Some(VariantId(n)));
         assert_eq!(ids(&entry), [(None, 1), (one, 4), (two, 3)]);
         assert_eq!(
@@ -436,6 +495,8 @@ mod tests {
         assert_eq!(ids(&entry), [(one, 4), (two, 3)]);
         let entry = entry.without_variant(two).unwrap();
         assert_eq!(ids(&entry), [(one, 4)]);
+        assert_eq!(tagged(&entry), [false, true, false]);
+        let entry = entry.with_variant(variant(1, 4), &Tags::default());
         assert!(entry.rest.is_none(), "nothing is left apart");
         assert!(entry.without_variant(one).is_none());
     }

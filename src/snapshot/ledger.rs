@@ -380,7 +380,7 @@ mod tests {
     use crate::snapshot::log::Log;
 
     fn subject(line: &str) -> Subject<'_> {
-        Subject { line, own: None }
+        Subject::line(line)
     }
 
     fn patterns(text: &str) -> Arc<[KeyPattern]> {

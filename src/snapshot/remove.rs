@@ -304,7 +304,7 @@ impl Store {
         };
         if entry.variant(marked.id) == Some(marked) {
             let sidecar = sidecar.stamp();
-            let entry = (*entry).clone().with_variant(VariantEntry { sidecar, ..marked });
+            let entry = (*entry).clone().with_state(VariantEntry { sidecar, ..marked });
             self.index.insert(entry);
         }
     }

@@ -126,10 +126,7 @@ pub(crate) struct Found {
 impl Found {
     /// Whether a pattern is about its key.
     pub(crate) fn is_of(&self, is_match: impl Fn(Subject<'_>) -> bool) -> bool {
-        is_match(Subject {
-            line: self.key.line(),
-            own: Some(&self.sidecar.own_line()),
-        })
+        is_match(self.sidecar.subject(&self.sidecar.own_line()))
     }
 
     /// The body's file, from the root.
@@ -260,10 +257,8 @@ impl Survey {
     /// When a rendering was generated; nothing where it is about to be removed, or is none.
     pub(crate) fn clock(&self, found: &Found) -> Option<Generated> {
         let rendering = found.sidecar.rendering.as_ref()?;
-        let subject = Subject {
-            line: found.key.line(),
-            own: Some(&found.sidecar.own_line()),
-        };
+        let own = found.sidecar.own_line();
+        let subject = found.sidecar.subject(&own);
         match self.ledger.fate_by_time(subject, found.file.changed_at()) {
             Some(Fate::Delete) => None,
             Some(Fate::Stale) => Some(Generated::Invalidated),

@@ -55,6 +55,7 @@ mod smuggling;
 mod stale;
 mod storable;
 mod store_rules;
+mod tags;
 #[cfg(feature = "tls")]
 mod tls;
 mod told;

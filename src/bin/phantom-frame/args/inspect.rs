@@ -32,6 +32,7 @@ pub(crate) struct Order {
     pub(crate) by: String,
     pub(crate) reverse: bool,
     pub(crate) tree: bool,
+    pub(crate) tags: bool,
 }
 
 const LS_HELP: &str = "\
@@ -45,9 +46,11 @@ no-cache (asked about each time); unmarked (has a lifetime, and nobody knows
 whether it is over); invalidated (kept, to be asked about). What is stale,
 no-cache, unmarked or invalidated is not used before the backend was asked.
 
---json: directory, snapshots (line, page, parts, variant, status, bytes, state,
-age, left, lifetime, given_by, serves_when_down, generated, rule, file, torn),
-unread.
+With --tags stands behind each page what the backend tagged it with.
+
+--json: directory, snapshots (line, page, parts, variant, status, tags, bytes,
+state, age, left, lifetime, given_by, serves_when_down, generated, rule, file,
+torn), unread.
 
 Needs no lock: a server may be at work. Exit codes: 0; 1 a folder could not be
 read; 2 wrong usage or configuration.";
@@ -89,8 +92,8 @@ Exit codes: 0 all is well, or put right; 1 something was found, or is left;
 
 const RM_HELP: &str = "\
 PATTERN is that of invalidations: a path with every query (\"/blog/*\", where `*`
-is any run of characters), a key (\"GET:/blog?page=2\"), or \"*\". Variants go with
-their pages; bodies that were changed by hand are moved to .phantom/displaced.
+is any run of characters), a key (\"GET:/blog?page=2\"), a tag (\"tag:news\"), or
+\"*\"; --tag TAG is another way to write a tag. Variants go with their pages; bodies that were changed by hand are moved to .phantom/displaced.
 
 Works beside a server: files are the truth, and it takes a page that went for
 an invalidation of it. What it is fetching at that moment it may still store;
@@ -171,6 +174,7 @@ pub(super) fn commands() -> [Command; 7] {
                     .help("In which order: the largest, oldest, worst first"),
             )
             .arg(switch("reverse", "The other way round").short('r'))
+            .arg(switch("tags", "What each is tagged with"))
             .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
@@ -180,8 +184,15 @@ pub(super) fn commands() -> [Command; 7] {
         command("rm", "Remove what matches a pattern", RM_HELP)
             .arg(
                 pattern()
-                    .required(true)
+                    .required_unless_present("tag")
                     .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
+            )
+            .arg(
+                Arg::new("tag")
+                    .long("tag")
+                    .value_name("TAG")
+                    .conflicts_with("pattern")
+                    .help("Those that the backend tagged so"),
             )
             .arg(switch("dry-run", "List what would go, and remove nothing").short('n')),
         command("gc", "Finish, sweep and evict", GC_HELP),
@@ -226,6 +237,7 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
                 by: needed("sort"),
                 reverse: matches.get_flag("reverse"),
                 tree: matches.get_flag("tree"),
+                tags: matches.get_flag("tags"),
             },
         },
         "show" => Inspect::Show {
@@ -236,7 +248,7 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
             fix: matches.get_flag("fix"),
         },
         "rm" => Inspect::Rm {
-            pattern: needed("pattern"),
+            pattern: text("tag").map_or_else(|| needed("pattern"), |tag| format!("tag:{tag}")),
             dry_run: matches.get_flag("dry-run"),
         },
         "gc" => Inspect::Gc,

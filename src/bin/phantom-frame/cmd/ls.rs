@@ -30,7 +30,7 @@ pub(super) fn run(
     } else if order.tree {
         tree::print(&mut out, &rows);
     } else {
-        table(&mut out, &rows);
+        table(&mut out, &rows, order);
     }
     out.finish().context("cannot print the list")?;
     if rows.is_empty() && !is_json {
@@ -60,7 +60,7 @@ fn sort(rows: &mut [Row], order: &Order) {
     }
 }
 
-fn table(out: &mut Out, rows: &[Row]) {
+fn table(out: &mut Out, rows: &[Row], order: &Order) {
     if rows.is_empty() {
         return;
     }
@@ -73,7 +73,7 @@ fn table(out: &mut Out, rows: &[Row]) {
     for (row, freshness) in rows.iter().zip(&freshness) {
         let age = row.freshness.age.map_or("-".into(), span);
         out.line(format_args!(
-            "{:>6}  {:>10}  {age:>4}  {freshness:width$}  {}{}{}",
+            "{:>6}  {:>10}  {age:>4}  {freshness:width$}  {}{}{}{}",
             row.status,
             size(row.bytes),
             plain(&row.page()),
@@ -83,6 +83,7 @@ fn table(out: &mut Out, rows: &[Row]) {
             } else {
                 ""
             },
+            tags(row, order),
         ));
     }
     let bytes = rows.iter().map(|row| row.bytes).sum();
@@ -91,6 +92,13 @@ fn table(out: &mut Out, rows: &[Row]) {
         count(rows.len() as u64, "snapshot"),
         size(bytes)
     ));
+}
+
+fn tags(row: &Row, order: &Order) -> String {
+    match order.tags && !row.tags.is_empty() {
+        true => format!("  ({})", plain(&row.tags.join(", "))),
+        false => String::new(),
+    }
 }
 
 /// The state, and for how long it has been or will be.
@@ -134,6 +142,7 @@ pub(super) fn row_as_json(row: &Row) -> Value {
         "parts": map(&row.parts),
         "variant": map(&row.variant),
         "status": row.status,
+        "tags": row.tags,
         "bytes": row.bytes,
         "state": freshness.state.as_str(),
         "age": freshness.age,
