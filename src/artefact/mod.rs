@@ -47,9 +47,11 @@ impl Artefact {
         let settings = &config.settings;
         let rules = check::rule_book(config)?;
         let site = check::site_name(settings);
+        let pinned = check::pinned(settings)?;
         let survey = Survey::of(
             &settings.snapshot_dir,
             site.as_deref(),
+            &pinned,
             config.disk_faults.clone(),
         )?;
         Ok(Self {
@@ -59,6 +61,7 @@ impl Artefact {
                 backend: settings.proxy_url.clone(),
                 durability: settings.durability,
                 bounds: check::bounds(settings, &rules),
+                pinned,
                 memory_bytes: 0,
                 clock: config.clock.clone(),
                 faults: config.disk_faults.clone(),

@@ -67,7 +67,11 @@ impl Key {
             Field::Durability(_) => "none|data|full",
             Field::LogFormat(_) => "text|json",
             Field::Fill(_) => "canonical|transparent",
-            Field::List(_) | Field::OptionalList(_) if self.name.ends_with("_paths") => "PATTERN",
+            Field::List(_) | Field::OptionalList(_)
+                if self.name.ends_with("_paths") || self.name == "pinned" =>
+            {
+                "PATTERN"
+            }
             Field::List(_) | Field::OptionalList(_) => "LIST",
         }
     }
@@ -159,7 +163,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 72] = [
+static KEYS: [Key; 73] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -188,6 +192,7 @@ static KEYS: [Key; 72] = [
         .flag_named("include"),
     key(WHAT, "exclude_paths", Field::List(|s| &mut s.proxy.exclude_paths), "What is never stored; beats include")
         .flag_named("exclude"),
+    key(WHAT, "pinned", Field::List(|s| &mut s.proxy.pinned), "What is never evicted, and kept to be validated where an invalidation would delete it: \"/\", \"tag:front\""),
     key(WHAT, "forward_get_only", Field::Switch(|s| &mut s.proxy.forward_get_only), "Refuse every method but GET and HEAD")
         .flag_named("forward-get-only"),
     key(WHAT, "enable_websocket", Field::Switch(|s| &mut s.proxy.enable_websocket), "Tunnel upgrades such as WebSockets; if not, answer 501")

@@ -84,6 +84,10 @@ pub struct Settings {
     pub include_paths: Vec<String>,
     /// Paths whose responses are never stored; beats `include_paths`.
     pub exclude_paths: Vec<String>,
+    /// Pages that are never evicted, and that an invalidation keeps, to be validated before their next use,
+    /// where it would delete them: patterns as those of invalidations, tags (`tag:front`) too. The limits count
+    /// them; where they alone are more, nothing else is stored. Default none.
+    pub pinned: Vec<String>,
     /// Whether upgrades (WebSockets) are tunnelled; if not they are answered with 501. Default true.
     pub enable_websocket: bool,
     /// Protocols that may be tunnelled, in lower case; `*` means any but `h2c`. Default `["*"]`.
@@ -239,6 +243,7 @@ impl Default for Settings {
             proxy_url: "http://localhost:8080".into(),
             include_paths: Vec::new(),
             exclude_paths: Vec::new(),
+            pinned: Vec::new(),
             enable_websocket: true,
             upgrade_protocols: vec!["*".into()],
             forward_get_only: false,

@@ -324,9 +324,14 @@ impl Store {
             return VecDeque::new();
         }
         let mut choice = Choice::new(excess);
-        self.index
-            .for_each(|short, entry| choice.see(Victim::of(short, entry, now)));
-        choice.victims()
+        self.index.for_each(|short, entry| {
+            if !self.is_pinned(entry) {
+                choice.see(Victim::of(short, entry, now));
+            }
+        });
+        let victims = choice.victims();
+        self.note_left(victims.len());
+        victims
     }
 
     pub(super) fn now_u32(&self) -> u32 {

@@ -67,7 +67,11 @@ impl Store {
             let Some(host) = entry.host() else {
                 return;
             };
-            let at = believed(entry.life.used_at().max(entry.life.stored_at()), now);
+            let at = match self.is_pinned(entry) {
+                // Its host stays.
+                true => now,
+                false => believed(entry.life.used_at().max(entry.life.stored_at()), now),
+            };
             match used.get_mut(host) {
                 Some(latest) => *latest = at.max(*latest),
                 None => {

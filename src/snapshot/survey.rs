@@ -16,6 +16,7 @@ use super::layout::{FileKind, FileName, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
 use super::log::Log;
 use super::open::check_marker;
+use super::pinned::Pinned;
 use super::read::{generated, is_unusable};
 use super::sidecar;
 
@@ -154,7 +155,12 @@ type EachFolder<'a> = dyn FnMut(Result<&Listed, (&Path, io::Error)>) + 'a;
 impl Survey {
     /// # Errors
     /// When there is no snapshot directory, or it is another format's or another site's.
-    pub(crate) fn of(dir: &Path, site: Option<&str>, faults: Option<FaultPlan>) -> Result<Self, Error> {
+    pub(crate) fn of(
+        dir: &Path,
+        site: Option<&str>,
+        pinned: &Pinned,
+        faults: Option<FaultPlan>,
+    ) -> Result<Self, Error> {
         let fs = Fs::new(faults);
         let unreadable = |error| Error::directory("read the snapshot directory", dir, error);
         let hint = "name it with `--snapshots`, or the file that names it with `--config`";
@@ -172,7 +178,7 @@ impl Survey {
         }
         check_marker(&fs, &root, site).map_err(|fault| fault.into_error(unreadable))?;
         let log = Log::at(root.join(PRIVATE).join("invalidations"));
-        let ledger = Ledger::after(log.read(&fs, system_now()));
+        let ledger = Ledger::after(log.read(&fs, system_now())).sparing(pinned);
         Ok(Self { fs, root, ledger })
     }
 
@@ -325,7 +331,7 @@ mod tests {
         for name in &names {
             std::fs::write(dir.path().join(name), "format = 1").unwrap();
         }
-        let survey = Survey::of(dir.path(), None, None).unwrap();
+        let survey = Survey::of(dir.path(), None, &Pinned::default(), None).unwrap();
         let listed = survey.list(PathBuf::new()).unwrap();
         let mut groups: Vec<Vec<_>> = listed
             .groups()

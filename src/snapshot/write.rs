@@ -136,6 +136,9 @@ impl Store {
             tags: &tags,
         };
         self.check_standing(candidate.epoch, subject)?;
+        if is_new && self.is_left_to_pinned(subject) {
+            return Err(CommitError::NoRoom);
+        }
         let _host = self.hold_host(key)?;
         let stem = Stem::of(key);
         let base = self.standing_base(&stem, key)?;

@@ -40,6 +40,7 @@ mod miss;
 mod negative;
 mod once;
 mod overtaken;
+mod pinned;
 mod poison;
 #[cfg(feature = "crawl")]
 mod prerender;
