@@ -241,6 +241,15 @@ pub(crate) struct StoredHead {
     pub(crate) ready: Ready,
 }
 
+/// A rendering, as far as it is compared with another.
+pub(crate) struct Rendered<'a> {
+    pub(crate) head: &'a StoredHead,
+    /// Of the body, in bytes.
+    pub(crate) length: u64,
+    /// So many of the body's last bytes; nothing where they cannot be read.
+    pub(crate) end: &'a dyn Fn(usize) -> Option<Vec<u8>>,
+}
+
 /// The body of a stored response, as the sidecar seals it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SealedBody {

@@ -78,19 +78,21 @@ pub enum State {
 impl Row {
     /// The page, as `show` takes it: its URL where the host is part of the key, else its path, or its key.
     pub fn page(&self) -> String {
-        let part = |name: &str| {
-            let mut parts = self.parts.iter();
-            parts
-                .find(|(own, _)| own == name)
-                .map(|(_, value)| value.as_str())
-        };
-        match (self.line.strip_prefix("GET:"), part("scheme"), part("host")) {
-            (Some(target), Some(scheme), Some(host)) if target.starts_with('/') => {
-                format!("{scheme}://{host}{target}")
-            }
-            (Some(target), ..) if target.starts_with('/') => target.to_owned(),
-            _ => self.line.clone(),
+        page_of(&self.line, &self.parts)
+    }
+}
+
+pub(super) fn page_of(line: &str, parts: &[(String, String)]) -> String {
+    let part = |name: &str| {
+        let found = parts.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    match (line.strip_prefix("GET:"), part("scheme"), part("host")) {
+        (Some(target), Some(scheme), Some(host)) if target.starts_with('/') => {
+            format!("{scheme}://{host}{target}")
         }
+        (Some(target), ..) if target.starts_with('/') => target.to_owned(),
+        _ => line.to_owned(),
     }
 }
 
@@ -204,7 +206,7 @@ pub(super) fn selecting(found: &Found) -> Vec<(String, String)> {
 }
 
 /// What follows line 1 of a key text.
-fn parts(text: &str, line: &str) -> Vec<(String, String)> {
+pub(super) fn parts(text: &str, line: &str) -> Vec<(String, String)> {
     let rest = text.strip_prefix(line).unwrap_or_default();
     let parts = rest.split('\n').filter_map(|part| {
         let (name, rest) = part.split_once(' ')?;

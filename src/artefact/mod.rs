@@ -10,6 +10,7 @@ mod findings;
 mod inspector;
 mod listing;
 mod page;
+mod rejected;
 mod removal;
 mod repair;
 mod upkeep;
@@ -27,6 +28,7 @@ use crate::snapshot::{Store, StoreOptions, Survey};
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};
+pub use rejected::Rejection;
 pub use removal::Removed;
 pub use upkeep::{Collected, Sealed, Tombstone};
 

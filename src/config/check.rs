@@ -23,6 +23,7 @@ use crate::policy::fill::{FillCredentials, FillRules, PRESET_HEADERS};
 use crate::policy::filter::Filters;
 use crate::policy::freshness::LifetimeRules;
 use crate::policy::identity::{IGNORED_SET_COOKIES, IdentityRules};
+use crate::policy::last_good::LastGood;
 use crate::policy::request::{AcceptRule, AfterUnsafe, ClientDirectives, Methods, RequestRules, Upgrades};
 use crate::policy::shape::ResponseRules;
 use crate::policy::store::StoreRules;
@@ -164,6 +165,9 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             },
             vary: vary(settings, unkeyed)?,
             max_body: settings.max_body,
+            last_good: settings.keep_last_good.then_some(LastGood {
+                least_percent: settings.keep_last_good_percent as u64,
+            }),
         },
         response: ResponseRules::new(
             stripped(&settings.strip_headers)?,

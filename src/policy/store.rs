@@ -18,6 +18,7 @@ use crate::policy::cache_control::CacheControl;
 use crate::policy::credentials::{Credentials, is_shared_despite_credentials};
 use crate::policy::filter::Included;
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated, expires_after};
+use crate::policy::last_good::LastGood;
 use crate::policy::redirect::leads_to_itself;
 use crate::policy::vary::{Vary, VaryRules};
 use crate::tags::Tags;
@@ -39,6 +40,8 @@ pub(crate) struct StoreRules {
     pub(crate) volatile: NameList,
     pub(crate) vary: VaryRules,
     pub(crate) max_body: u64,
+    /// Nothing: whatever comes replaces what is stored.
+    pub(crate) last_good: Option<LastGood>,
 }
 
 /// The question that was answered.
@@ -369,6 +372,7 @@ mod tests {
                 mode: FillMode::Canonical,
             },
             max_body: 1000,
+            last_good: None,
         }
     }
 

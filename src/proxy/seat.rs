@@ -260,6 +260,13 @@ impl Engine {
                 .with_reason(learnt.demanded.map(|_| Reason::ClientDirective))
                 .with_keeping(Keeping::Stored)
         };
+        let verdict = match growth {
+            // Known before anybody had the head.
+            Growth::Settled(_, Settled::NotKept(reason @ Reason::Rejected)) => {
+                verdict.with_keeping(Keeping::NotStored).with_reason(Some(reason))
+            }
+            _ => verdict,
+        };
         // Who began the fill has what the backend sent, as it was sent. To who joined later, it is that much older.
         let older = match role.place {
             Place::Leader => 0,

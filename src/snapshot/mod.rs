@@ -5,7 +5,7 @@
 //! that a commit, a deletion and the watcher never interleave on one key. All of it blocks; callers are
 //! on blocking threads.
 //!
-//! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
+//! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `last_good` keeps what is better than what comes, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
 //! room, `pinned` says what stays, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
@@ -28,6 +28,7 @@ mod gate;
 mod hosts;
 mod hot;
 mod index;
+mod last_good;
 mod layout;
 mod ledger;
 mod life;
@@ -173,6 +174,7 @@ pub(crate) struct Store {
     evict_trouble: Throttle,
     evict_notice: Throttle,
     left: pinned::Left,
+    refusals: last_good::Refusals,
     /// When a host to give way was last looked for, in seconds since 1970.
     hosts_searched: AtomicU64,
     hosts_full: Throttle,

@@ -149,6 +149,7 @@ impl Store {
             evict_trouble: Throttle::default(),
             evict_notice: Throttle::default(),
             left: super::pinned::Left::default(),
+            refusals: super::last_good::Refusals::default(),
             hosts_searched: AtomicU64::new(0),
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),

@@ -131,7 +131,7 @@ fn rows(rows: impl Iterator<Item = String>) -> String {
 }
 
 /// A TOML basic string, on one line.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

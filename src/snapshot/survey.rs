@@ -12,6 +12,7 @@ use crate::head::{Generated, Seal, Sidecar, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
 
+use super::last_good::{Refused, read_refused};
 use super::layout::{FileKind, FileName, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
 use super::log::Log;
@@ -297,6 +298,11 @@ impl Survey {
     /// Those of the file system.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<FileId> {
         self.fs.stat(&self.root.join(path))
+    }
+
+    /// What was refused in favour of what is stored, the oldest first.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        read_refused(&self.fs, &self.root.join(PRIVATE))
     }
 
     /// The names in a folder of [`PRIVATE`]; none where there is no such folder.

@@ -23,6 +23,7 @@ use super::Store;
 use super::body::{FinishedBody, WriteError};
 use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry, sorted};
+use super::last_good::Judge;
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
 use super::life::Life;
@@ -49,6 +50,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) epoch: u64,
     /// How many variants the key may have.
     pub(crate) max_variants: usize,
+    /// Whether it may take the place of what is stored.
+    pub(crate) judge: Judge<'a>,
     /// In which its body is to be made ready.
     pub(crate) codings: Codings,
 }
@@ -80,6 +83,8 @@ pub(crate) enum CommitError {
     Hosts,
     #[error("more is stored than may be, and nothing goes")]
     NoRoom,
+    #[error("what is stored is a whole page, and this is none")]
+    Rejected,
     #[error("cannot write the snapshot")]
     Disk(#[from] io::Error),
 }
@@ -168,6 +173,9 @@ impl Store {
                 origin: RenderingOrigin::Backend,
             }),
         };
+        if let Some(old) = &old {
+            self.check_last_good(candidate.judge, (&stem, id), (old, &new), &kept)?;
+        }
         // No invalidation takes a number between the last look at the ledger and the sidecar's appearance
         // in directory and index: one came before, and this is refused; or it comes after, finds it there
         // and has it removed.

@@ -31,6 +31,7 @@ mod invalidate;
 mod key;
 mod kinds;
 mod large;
+mod last_good;
 mod leaks;
 mod library;
 mod limits;

@@ -45,6 +45,13 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
         )
         .with_hint("write 1 to have a page stored the first time that it is asked for"));
     }
+    if settings.keep_last_good_percent > 100 {
+        return Err(Error::config(
+            "keep_last_good_percent",
+            "`keep_last_good_percent` is more than 100, so no page could ever become shorter",
+        )
+        .with_hint("write a number such as 30, or 0 to let a page be of any length"));
+    }
     for (setting, ttl) in [("default_ttl", Some(settings.default_ttl)), ("ttl", settings.ttl)] {
         if let Some(Ttl::For(ttl)) = ttl
             && ttl.as_secs() > 1 << 31

@@ -33,6 +33,7 @@ pub(crate) struct Order {
     pub(crate) reverse: bool,
     pub(crate) tree: bool,
     pub(crate) tags: bool,
+    pub(crate) rejected: bool,
 }
 
 const LS_HELP: &str = "\
@@ -46,11 +47,16 @@ no-cache (asked about each time); unmarked (has a lifetime, and nobody knows
 whether it is over); invalidated (kept, to be asked about). What is stale,
 no-cache, unmarked or invalidated is not used before the backend was asked.
 
-With --tags stands behind each page what the backend tagged it with.
+--tags puts behind each page what the backend tagged it with.
+
+--rejected lists what `keep_last_good` refused, the latest last: when, why
+(empty; cut: it does not end as a page; small), how large it was, and how large
+the page was that stayed. The log is bounded, and keeps what is stored since.
 
 --json: directory, snapshots (line, page, parts, variant, status, tags, bytes,
 state, age, left, lifetime, given_by, serves_when_down, generated, rule, file,
-torn), unread.
+torn), unread; with --rejected: directory, rejected (page, line, why, at, age,
+bytes, stored_bytes, seal).
 
 Needs no lock: a server may be at work. Exit codes: 0; 1 a folder could not be
 read; 2 wrong usage or configuration.";
@@ -175,6 +181,13 @@ pub(super) fn commands() -> [Command; 7] {
             )
             .arg(switch("reverse", "The other way round").short('r'))
             .arg(switch("tags", "What each is tagged with"))
+            .arg(
+                switch(
+                    "rejected",
+                    "What came and was no whole page, and did not replace one",
+                )
+                .conflicts_with_all(["tree", "tags", "reverse"]),
+            )
             .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
@@ -238,6 +251,7 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
                 reverse: matches.get_flag("reverse"),
                 tree: matches.get_flag("tree"),
                 tags: matches.get_flag("tags"),
+                rejected: matches.get_flag("rejected"),
             },
         },
         "show" => Inspect::Show {

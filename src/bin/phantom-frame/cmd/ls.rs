@@ -18,6 +18,9 @@ pub(super) fn run(
     order: &Order,
     is_json: bool,
 ) -> anyhow::Result<ExitCode> {
+    if order.rejected {
+        return rejected(artefact, pattern, is_json);
+    }
     let mut rows = Vec::new();
     let unread = artefact.list(pattern, &mut |row| rows.push(row))?;
     sort(&mut rows, order);
@@ -43,6 +46,46 @@ pub(super) fn run(
         output::warn(&format!("cannot be read: {}", plain(folder)));
     }
     Ok(ExitCode::from(u8::from(!unread.is_empty())))
+}
+
+fn rejected(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow::Result<ExitCode> {
+    let rejected = artefact.rejected(pattern)?;
+    let mut out = Out::new();
+    if is_json {
+        let rows = rejected.iter().map(|one| {
+            json!({
+                "page": one.page,
+                "line": one.line,
+                "why": one.why,
+                "at": one.at,
+                "age": one.age,
+                "bytes": one.bytes,
+                "stored_bytes": one.stored_bytes,
+                "seal": one.seal,
+            })
+        });
+        let directory = artefact.directory().display().to_string();
+        out.json(&json!({ "directory": directory, "rejected": rows.collect::<Vec<_>>() }));
+    } else if !rejected.is_empty() {
+        out.line(format_args!(
+            "{HEADING} AGE  WHY          SIZE      STORED  PAGE{HEADING:#}"
+        ));
+        for one in &rejected {
+            out.line(format_args!(
+                "{:>4}  {:<5}  {:>10}  {:>10}  {}",
+                span(one.age),
+                plain(&one.why),
+                size(one.bytes),
+                size(one.stored_bytes),
+                plain(&one.page)
+            ));
+        }
+    }
+    out.finish().context("cannot print the list")?;
+    if rejected.is_empty() && !is_json {
+        output::note("nothing was rejected");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sort(rows: &mut [Row], order: &Order) {
