@@ -262,9 +262,12 @@ impl Engine {
         };
         let verdict = match growth {
             // Known before anybody had the head.
-            Growth::Settled(_, Settled::NotKept(reason @ Reason::Rejected)) => {
-                verdict.with_keeping(Keeping::NotStored).with_reason(Some(reason))
-            }
+            Growth::Settled(_, Settled::NotKept(reason @ Reason::Rejected)) => Verdict {
+                ttl: None,
+                reason: Some(reason),
+                keeping: Keeping::NotStored,
+                ..verdict
+            },
             _ => verdict,
         };
         // Who began the fill has what the backend sent, as it was sent. To who joined later, it is that much older.

@@ -412,6 +412,7 @@ mod tests {
     #[test]
     fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
         assert!(size_of::<KeyEntry>() <= 96, "{}", size_of::<KeyEntry>());
+        assert!(size_of::<Rest>() <= 72, "{}", size_of::<Rest>());
         let variant = page();
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {

@@ -26,6 +26,7 @@ fn default(_: &mut Settings) {}
 #[track_caller]
 fn assert_rejected(response: &Response, body: &str) {
     response.assert(200, body).assert_not_stored(Reason::Rejected);
+    assert_eq!(response.cache().ttl, None, "{response:?}");
 }
 
 /// Why, and how long what came was, of each rejection.
