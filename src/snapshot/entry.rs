@@ -31,15 +31,21 @@ pub(crate) struct KeyEntry {
     rest: Option<Box<Rest>>,
 }
 
-/// What few keys have.
+/// What many keys may have, and many have not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rest {
+    /// Of the first variant.
+    tags: Box<[TagHash]>,
+    more: Option<Box<More>>,
+}
+
+/// What few keys have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct More {
     /// `METHOD:/path?query` where it is not the key's line 1.
     own: Option<Box<str>>,
     /// The fields that select among the variants, sorted.
     names: Arc<[HeaderName]>,
-    /// Of the first variant.
-    tags: Box<[TagHash]>,
     /// The variants but for the first.
     variants: Vec<Other>,
 }
@@ -57,7 +63,7 @@ impl Tagged for KeyEntry {
         let Some(rest) = &self.rest else {
             return false;
         };
-        let others = rest.variants.iter().map(|other| &other.tags);
+        let others = self.others().iter().map(|other| &other.tags);
         std::iter::once(&rest.tags)
             .chain(others)
             .any(|tags| tags.contains(&tag.hash()))
@@ -169,7 +175,7 @@ impl KeyEntry {
                 let mut entry = entry.clone();
                 entry.life.raise(&life);
                 if *entry.names() != *names {
-                    entry.change_rest(|rest| rest.names = names.into());
+                    entry.change_more(|more| more.names = names.into());
                 }
                 entry
             }
@@ -187,10 +193,10 @@ impl KeyEntry {
             rest: None,
         };
         if key.line() != own {
-            entry.change_rest(|rest| rest.own = Some(own.into()));
+            entry.change_more(|more| more.own = Some(own.into()));
         }
         if !names.is_empty() {
-            entry.change_rest(|rest| rest.names = names.into());
+            entry.change_more(|more| more.names = names.into());
         }
         entry
     }
@@ -202,6 +208,28 @@ impl KeyEntry {
         self.rest = (*rest != Rest::default()).then_some(rest);
     }
 
+    fn change_more(&mut self, change: impl FnOnce(&mut More)) {
+        self.change_rest(|rest| {
+            let mut more = rest.more.take().unwrap_or_default();
+            change(&mut more);
+            rest.more = (*more != More::default()).then_some(more);
+        });
+    }
+
+    fn more(&self) -> Option<&More> {
+        self.rest.as_ref()?.more.as_deref()
+    }
+
+    fn others(&self) -> &[Other] {
+        self.more().map_or(&[], |more| &more.variants)
+    }
+
+    fn others_mut(&mut self) -> impl Iterator<Item = &mut Packed> {
+        let more = self.rest.as_mut().and_then(|rest| rest.more.as_mut());
+        let others = more.into_iter().flat_map(|more| &mut more.variants);
+        others.map(|other| &mut other.packed)
+    }
+
     /// What files are named by, made anew from the text.
     pub(crate) fn short(&self) -> u64 {
         KeyHash::of(&self.key).short()
@@ -209,20 +237,19 @@ impl KeyEntry {
 
     /// `METHOD:/path?query` where it is not the key's line 1.
     pub(crate) fn own(&self) -> Option<&str> {
-        self.rest.as_ref()?.own.as_deref()
+        self.more()?.own.as_deref()
     }
 
     /// The fields that select among the variants, sorted.
     pub(crate) fn names(&self) -> &[HeaderName] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.names)
+        self.more().map_or(&[], |more| &more.names)
     }
 
     /// The same, to keep.
     pub(crate) fn shared_names(&self) -> Arc<[HeaderName]> {
         // Without names nothing is allocated.
-        self.rest
-            .as_ref()
-            .map_or_else(Arc::default, |rest| Arc::clone(&rest.names))
+        self.more()
+            .map_or_else(Arc::default, |more| Arc::clone(&more.names))
     }
 
     /// The fields that select among the key's variants, once a sidecar that names `names` was found for `id`:
@@ -246,8 +273,9 @@ impl KeyEntry {
     }
 
     fn packed(&self) -> impl Iterator<Item = &Packed> {
-        let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.variants);
-        self.first.iter().chain(others.iter().map(|other| &other.packed))
+        self.first
+            .iter()
+            .chain(self.others().iter().map(|other| &other.packed))
     }
 
     pub(crate) fn variants(&self) -> impl Iterator<Item = VariantEntry> {
@@ -292,14 +320,14 @@ impl KeyEntry {
             }
             return self;
         }
-        self.change_rest(|rest| {
-            let known = rest
+        self.change_more(|more| {
+            let known = more
                 .variants
                 .iter()
                 .position(|other| other.packed.id() == packed.id());
-            let known = known.map(|at| rest.variants.remove(at).tags);
-            rest.variants.reserve_exact(1);
-            rest.variants.push(Other {
+            let known = known.map(|at| more.variants.remove(at).tags);
+            more.variants.reserve_exact(1);
+            more.variants.push(Other {
                 packed,
                 tags: tags.or(known).unwrap_or_default(),
             });
@@ -309,15 +337,12 @@ impl KeyEntry {
 
     /// Without one variant; nothing when it was the last rendering.
     pub(crate) fn without_variant(mut self, id: Option<VariantId>) -> Option<Self> {
-        self.change_rest(|rest| rest.variants.retain(|other| other.packed.id() != id));
+        self.change_more(|more| more.variants.retain(|other| other.packed.id() != id));
         if self.first.is_some_and(|first| first.id() == id) {
             let mut next = None;
-            self.change_rest(|rest| {
-                let other = rest.variants.pop();
-                next = other.as_ref().map(|other| other.packed);
-                rest.tags = other.map(|other| other.tags).unwrap_or_default();
-            });
-            self.first = next;
+            self.change_more(|more| next = more.variants.pop());
+            self.first = next.as_ref().map(|other| other.packed);
+            self.change_rest(|rest| rest.tags = next.map(|other| other.tags).unwrap_or_default());
         }
         match self.renderings() {
             0 => None,
@@ -329,22 +354,16 @@ impl KeyEntry {
     pub(crate) fn invalidated(mut self) -> Self {
         let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
         self.first.iter_mut().for_each(mark);
-        if let Some(rest) = &mut self.rest {
-            rest.variants
-                .iter_mut()
-                .map(|other| &mut other.packed)
-                .for_each(mark);
-        }
+        self.others_mut().for_each(mark);
         self
     }
 
     /// The same, but for the rendering without any of the fields.
     pub(super) fn with_variants_invalidated(mut self) -> Self {
-        let rest = self.rest.iter_mut().flat_map(|rest| &mut rest.variants);
-        let rest = rest.map(|other| &mut other.packed);
-        for packed in self.first.iter_mut().chain(rest).filter(|packed| packed.has_id) {
-            packed.generated = Packed::INVALIDATED;
-        }
+        let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
+        let first = self.first.iter_mut();
+        first.filter(|packed| packed.has_id).for_each(mark);
+        self.others_mut().filter(|packed| packed.has_id).for_each(mark);
         self
     }
 
@@ -412,7 +431,7 @@ mod tests {
     #[test]
     fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
         assert!(size_of::<KeyEntry>() <= 96, "{}", size_of::<KeyEntry>());
-        assert!(size_of::<Rest>() <= 72, "{}", size_of::<Rest>());
+        assert!(size_of::<Rest>() <= 24, "{}", size_of::<Rest>());
         let variant = page();
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {

@@ -178,3 +178,28 @@ async fn a_pin_that_is_no_pattern_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::Config);
     assert!(refused.to_string().contains("`tag:a*` in `pinned`"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_host_with_a_pinned_page_gives_way_to_no_other() {
+    let backend = site().await;
+    let proxy = pinning(&backend, 0, &["/kept"])
+        .with(|settings| settings.max_hosts = 2)
+        .start()
+        .await;
+    let ask = async |host: &str, target: &str| proxy.send(get(target).host(host)).await;
+    ask("first.test", "/kept").await.assert_stored();
+    proxy.clock().advance(1);
+    ask("second.test", "/other").await.assert_stored();
+    proxy.clock().advance(700);
+
+    eventually("the idle host to give way", async || {
+        ask("third.test", "/other").await.cache().stored.then_some(())
+    })
+    .await;
+
+    // The one that nobody has asked for the longest has the pinned page.
+    ask("first.test", "/kept").await.assert(200, "/kept").assert_hit();
+    ask("second.test", "/other")
+        .await
+        .assert_not_stored(Reason::Hosts);
+}

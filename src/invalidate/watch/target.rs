@@ -59,7 +59,7 @@ impl Target {
         if self.is_of_tag() {
             // A tag is matched whole: where it is not known which, it may be any.
             let is_known = self.captures().all(|name| captures.contains_key(name));
-            let tag = || self.fill(|name| captures.get(name).cloned().unwrap_or_default().into());
+            let tag = || self.fill(|name| captures.get(name).cloned().unwrap_or_default());
             return Ok(BTreeSet::from([if is_known { tag() } else { "*".to_owned() }]));
         }
         let fill = |encode: fn(&str) -> String| {
