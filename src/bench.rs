@@ -45,9 +45,7 @@ impl Pattern {
 
     /// How many of these lines (`GET:/path?query`) it matches.
     pub fn count(&self, lines: &[String]) -> usize {
-        let matched = lines
-            .iter()
-            .filter(|line| self.0.is_match(Subject { line, own: None }));
+        let matched = lines.iter().filter(|line| self.0.is_match(Subject::line(line)));
         matched.count()
     }
 }

@@ -38,7 +38,7 @@ const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /ready
 const ELSEWHERE: &str = "send the request to the control server of the process that writes the directory";
 const ON_DISK: &str = "repeat the request when the disk works again";
 const ACCEPTED: &str = "no body and no query for everything; else ?pattern=/blog/* (repeatable), or JSON \
-    {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; and ?mode=delete, ?mode=stale or ?mode=render";
+    {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; of tags, tag and tags in place of them; and ?mode=delete, ?mode=stale or ?mode=render";
 
 /// See [`ControlOptions::render`].
 pub type Render = Arc<dyn Fn(&[&str]) -> Result<usize, Error> + Send + Sync>;

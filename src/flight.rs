@@ -24,6 +24,7 @@ use crate::head::{StoredHead, VariantKey};
 use crate::outcome::Reason;
 use crate::pattern::Subject;
 use crate::policy::accept::Class;
+use crate::tags::{Tagged, TagsUnknown};
 
 pub(crate) use content::Content;
 
@@ -228,9 +229,16 @@ impl FlightTable {
     /// Takes matching fills out: they go on for those who have a seat, and nobody joins them any more.
     pub(crate) fn take_out(&self, is_match: impl Fn(Subject<'_>) -> bool) {
         self.flights().retain(|_, entry| {
+            // Before its head has come, an answer may have any tag.
+            let head = match &*entry.progress.borrow() {
+                Progress::Body(head, _) => Some(Arc::clone(head)),
+                _ => None,
+            };
+            let tags: &dyn Tagged = head.as_ref().map_or(&TagsUnknown, |head| &head.head.tags);
             !is_match(Subject {
                 line: &entry.line,
                 own: Some(&entry.own),
+                tags,
             })
         });
     }
@@ -370,10 +378,7 @@ mod tests {
     #[test]
     fn readers_that_went_away_keep_no_places() {
         let table = Arc::new(FlightTable::default());
-        let subject = Subject {
-            line: "GET:/",
-            own: None,
-        };
+        let subject = Subject::line("GET:/");
         let key = FlightKey([0; 32]);
         let Joined::Leader(lead, first, _handover) = table.join(key, subject) else {
             panic!("nobody flies yet");

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::http_date;
+use crate::pattern::Subject;
+use crate::tags::{NO_TAGS, Tags};
 
 /// blake3 of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,8 +235,19 @@ pub(crate) struct StoredHead {
     pub(crate) headers: HeaderMap,
     /// `Expires` less `Date`, in seconds; kept so, because both change with every rendering.
     pub(crate) expires_after: Option<u64>,
+    /// What the backend says it is made of; no client is told.
+    pub(crate) tags: Tags,
     /// What the others come to. Whoever changes them has a copy.
     pub(crate) ready: Ready,
+}
+
+/// A rendering, as far as it is compared with another.
+pub(crate) struct Rendered<'a> {
+    pub(crate) head: &'a StoredHead,
+    /// Of the body, in bytes.
+    pub(crate) length: u64,
+    /// So many of the body's last bytes; nothing where they cannot be read.
+    pub(crate) end: &'a dyn Fn(usize) -> Option<Vec<u8>>,
 }
 
 /// The body of a stored response, as the sidecar seals it.
@@ -279,6 +292,21 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
+    /// Those of its rendering.
+    pub(crate) fn tags(&self) -> &Tags {
+        let rendering = self.rendering.as_ref();
+        rendering.map_or(&NO_TAGS, |rendering| &rendering.head.tags)
+    }
+
+    /// What patterns see; `own` is its [`own_line`](Self::own_line).
+    pub(crate) fn subject<'a>(&'a self, own: &'a str) -> Subject<'a> {
+        Subject {
+            line: crate::key::line_of(&self.key),
+            own: Some(own),
+            tags: self.tags(),
+        }
+    }
+
     /// `METHOD:/path?query`, the snapshot's own line for patterns.
     pub(crate) fn own_line(&self) -> String {
         format!("{}:{}", self.method, self.url)

@@ -32,6 +32,7 @@ mod serve;
 pub mod server;
 mod short;
 mod snapshot;
+mod tags;
 mod throttle;
 mod token;
 mod trailers;

@@ -178,6 +178,8 @@ reasons! {
     OnlyIfCached = "only-if-cached", UriMiss, "nothing here: the client wants nothing that is not stored";
     /// The client's `Cache-Control` or `Pragma` asks for more than what is stored.
     ClientDirective = "client-directive", Request, "turn `trust_client_cache_control` off to have the Cache-Control of requests ignored";
+    /// A 200 without a whole HTML page, where one is stored.
+    Rejected = "rejected", UriMiss, "nothing: the stored page stays, and `phantom-frame ls --rejected` lists what came; mend the backend, or invalidate the page to take whatever comes; `keep_last_good = false` turns it off";
     /// No room under `disk_limit` for a body that is being fetched, or pages come faster than others can go.
     DiskLimit = "disk-limit", UriMiss, "raise `disk_limit`, or lower `max_body` or `max_fills`";
     /// Pages of `max_hosts` other hosts are stored.

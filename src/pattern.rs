@@ -7,16 +7,32 @@ use std::fmt;
 
 use memchr::memmem;
 
+#[cfg(any(test, feature = "bench"))]
+use crate::tags::Untagged;
+use crate::tags::{Tag, TagError, Tagged};
+
 /// What a pattern can be matched against.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     /// Line 1 of the key text.
     pub(crate) line: &'a str,
     /// The snapshot's own `METHOD:/path?query`, where the key is a custom one.
     pub(crate) own: Option<&'a str>,
+    /// What the backend named with it.
+    pub(crate) tags: &'a dyn Tagged,
 }
 
 impl<'a> Subject<'a> {
+    /// A line alone.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn line(line: &'a str) -> Self {
+        Self {
+            line,
+            own: None,
+            tags: &Untagged,
+        }
+    }
+
     /// The paths in it, which [`KeyPattern::Path`] sees.
     pub(crate) fn paths(self) -> impl Iterator<Item = &'a str> {
         [Some(self.line), self.own]
@@ -128,9 +144,13 @@ pub(crate) enum PatternError {
     NotAPath(String),
     #[error("a path pattern sees no query, so with a `?` it would match nothing")]
     Query,
+    #[error(transparent)]
+    Tag(#[from] TagError),
 }
 
 const MAX_LENGTH: usize = 8192;
+/// What a pattern of a tag begins with.
+pub(crate) const TAG: &str = "tag:";
 
 /// A path filter (`include_paths`, `exclude_paths`): sees method and path, never the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +203,8 @@ impl PathPattern {
 }
 
 /// An invalidation pattern: sees keys. `/a` (no `?`) is the path of any method with every query;
-/// `GET:/a` and `GET /a` are that key; a text that is neither is matched against line 1 as it is.
+/// `GET:/a` and `GET /a` are that key; `tag:news` is every page that the backend tagged so; a text that is nothing
+/// of these is matched against line 1 as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyPattern {
     /// Everything.
@@ -194,6 +215,8 @@ pub(crate) enum KeyPattern {
     Path(PathGlob),
     /// Path and query of any method.
     Target(PathGlob),
+    /// What is tagged so, whatever its key.
+    Tag(TagPattern),
 }
 
 /// See [`KeyPattern::Line`].
@@ -201,6 +224,13 @@ pub(crate) enum KeyPattern {
 pub(crate) struct LinePattern {
     text: Box<str>,
     glob: Glob,
+}
+
+/// See [`KeyPattern::Tag`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TagPattern {
+    text: Box<str>,
+    tag: Tag,
 }
 
 /// See [`KeyPattern::Path`] and [`KeyPattern::Target`].
@@ -215,6 +245,12 @@ impl KeyPattern {
         check(text)?;
         if text.bytes().all(|byte| byte == b'*') {
             return Ok(Self::All);
+        }
+        if let Some(tag) = text.strip_prefix(TAG) {
+            return Ok(Self::Tag(TagPattern {
+                tag: Tag::parse(tag)?,
+                text: text.into(),
+            }));
         }
         if text.starts_with('/') {
             let glob = PathGlob {
@@ -258,7 +294,11 @@ impl KeyPattern {
             Self::Line(pattern) => pattern.glob.is_match(line),
             Self::Path(pattern) => path_of(line).is_some_and(|path| pattern.glob.is_match(path)),
             Self::Target(pattern) => target_of(line).is_some_and(|target| pattern.glob.is_match(target)),
+            Self::Tag(_) => false,
         };
+        if let Self::Tag(pattern) = self {
+            return subject.tags.has(&pattern.tag);
+        }
         one(subject.line) || subject.own.is_some_and(one)
     }
 
@@ -268,6 +308,7 @@ impl KeyPattern {
             Self::All => "*",
             Self::Line(pattern) => &pattern.text,
             Self::Path(pattern) | Self::Target(pattern) => &pattern.text,
+            Self::Tag(pattern) => &pattern.text,
         }
     }
 
@@ -323,9 +364,7 @@ mod tests {
     }
 
     fn key(pattern: &str, line: &str) -> bool {
-        KeyPattern::parse(pattern)
-            .unwrap()
-            .is_match(Subject { line, own: None })
+        KeyPattern::parse(pattern).unwrap().is_match(Subject::line(line))
     }
 
     #[test]
@@ -394,10 +433,35 @@ mod tests {
     fn a_custom_key_is_also_found_by_its_url() {
         let pattern = KeyPattern::parse("/blog/*").unwrap();
         let subject = Subject {
-            line: "post-7",
             own: Some("GET:/blog/seven"),
+            ..Subject::line("post-7")
         };
         assert!(pattern.is_match(subject));
+    }
+
+    #[test]
+    fn a_tag_is_no_text_of_a_key() {
+        let tags = crate::tags::Tags::of(["news"]);
+        let tagged = Subject {
+            tags: &tags,
+            ..Subject::line("GET:/a")
+        };
+        for (pattern, is_tagged, expected) in [
+            ("tag:news", true, true),
+            ("tag:news", false, false),
+            ("tag:new", true, false),
+            ("/a", true, true),
+        ] {
+            let subject = match is_tagged {
+                true => tagged,
+                false => Subject::line("GET:/a"),
+            };
+            let pattern = KeyPattern::parse(pattern).unwrap();
+            assert_eq!(pattern.is_match(subject), expected, "{}", pattern.as_str());
+            assert!(pattern.is_as_written());
+        }
+        assert!(!key("tag:news", "tag:news"));
+        assert!(key("*tag:news", "tag:news"), "a custom key is still found");
     }
 
     #[test]
@@ -405,6 +469,8 @@ mod tests {
         for text in ["", "a\nb", "api/*", "GET api", "/a?b=1", "GET /a?*"] {
             assert!(PathPattern::parse(text).is_err(), "{text:?}");
         }
-        assert!(KeyPattern::parse("").is_err());
+        for text in ["", "tag:", "tag:a*", "tag: a"] {
+            assert!(KeyPattern::parse(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -35,6 +35,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("language", Level::Words),
     ("fsops", Level::Words),
     ("short", Level::Words),
+    ("tags", Level::Words),
     ("throttle", Level::Words),
     ("token", Level::Words),
     ("trailers", Level::Words),

@@ -23,6 +23,8 @@ pub struct Row {
     pub variant: Vec<(String, String)>,
     /// The status code.
     pub status: u16,
+    /// What the backend tagged it with, sorted.
+    pub tags: Vec<String>,
     /// Length of the body.
     pub bytes: u64,
     /// Whether it may be used.
@@ -77,19 +79,21 @@ pub enum State {
 impl Row {
     /// The page, as `show` takes it: its URL where the host is part of the key, else its path, or its key.
     pub fn page(&self) -> String {
-        let part = |name: &str| {
-            let mut parts = self.parts.iter();
-            parts
-                .find(|(own, _)| own == name)
-                .map(|(_, value)| value.as_str())
-        };
-        match (self.line.strip_prefix("GET:"), part("scheme"), part("host")) {
-            (Some(target), Some(scheme), Some(host)) if target.starts_with('/') => {
-                format!("{scheme}://{host}{target}")
-            }
-            (Some(target), ..) if target.starts_with('/') => target.to_owned(),
-            _ => self.line.clone(),
+        page_of(&self.line, &self.parts)
+    }
+}
+
+pub(super) fn page_of(line: &str, parts: &[(String, String)]) -> String {
+    let part = |name: &str| {
+        let found = parts.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    match (line.strip_prefix("GET:"), part("scheme"), part("host")) {
+        (Some(target), Some(scheme), Some(host)) if target.starts_with('/') => {
+            format!("{scheme}://{host}{target}")
         }
+        (Some(target), ..) if target.starts_with('/') => target.to_owned(),
+        _ => line.to_owned(),
     }
 }
 
@@ -142,11 +146,10 @@ impl Artefact {
         let line = found.key.line();
         Some(Row {
             line: line.to_owned(),
-            parts: parts_of(&found.key.text)
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            parts: parts(&found.key.text),
             variant: selecting(found),
             status: rendering.head.status.as_u16(),
+            tags: rendering.head.tags.iter().map(str::to_owned).collect(),
             bytes: body.map_or(0, |body| body.length),
             freshness: self.freshness(found, rendering, generated),
             rule: rules.origin.to_string(),
@@ -200,6 +203,13 @@ pub(super) fn selecting(found: &Found) -> Vec<(String, String)> {
     let fields = found.sidecar.variant.0.iter();
     fields
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.as_deref()?.to_owned())))
+        .collect()
+}
+
+/// What follows line 1 of a key text.
+pub(super) fn parts(text: &str) -> Vec<(String, String)> {
+    parts_of(text)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
 }
 

@@ -11,6 +11,7 @@ mod findings;
 mod inspector;
 mod listing;
 mod page;
+mod rejected;
 mod removal;
 mod repair;
 mod upkeep;
@@ -28,6 +29,7 @@ pub use explain::{Answered, Asked, Explained, Question, Sent, explain};
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};
+pub use rejected::Rejection;
 pub use removal::Removed;
 pub use upkeep::{Collected, Sealed, Tombstone};
 
@@ -47,9 +49,11 @@ impl Artefact {
         let settings = &config.settings;
         let rules = check::rule_book(config)?;
         let site = check::site_name(settings);
+        let pinned = check::pinned(settings)?;
         let survey = Survey::of(
             &settings.snapshot_dir,
             site.as_deref(),
+            &pinned,
             config.disk_faults.clone(),
         )?;
         Ok(Self {
@@ -59,6 +63,7 @@ impl Artefact {
                 backend: settings.proxy_url.clone(),
                 durability: settings.durability,
                 bounds: check::bounds(settings, &rules),
+                pinned,
                 memory_bytes: 0,
                 clock: config.clock.clone(),
                 faults: config.disk_faults.clone(),
@@ -116,7 +121,7 @@ fn pattern(text: Option<&str>) -> Result<KeyPattern, Error> {
     };
     KeyPattern::parse(text).map_err(|error| {
         Error::new(ErrorKind::Config, format!("`{text}` is not a pattern"))
-            .with_hint("write a path with `*` for any run of characters (\"/blog/*\"), or a key (\"GET:/blog?page=2\")")
+            .with_hint("write a path with `*` for any run of characters (\"/blog/*\"), a key (\"GET:/blog?page=2\") or a tag (\"tag:news\")")
             .with_source(error)
     })
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::error::{Error, ErrorKind};
 use crate::head::{Ready, Rendering, RenderingOrigin, Sidecar, StoredHead, VariantKey};
 use crate::snapshot::{Found, Resealed};
+use crate::tags::Tags;
 
 use super::listing::shown;
 use super::{Artefact, pattern};
@@ -167,6 +168,7 @@ impl Tombstone {
             status,
             headers,
             expires_after: None,
+            tags: Tags::default(),
             ready: Ready::default(),
         })
     }

@@ -3,6 +3,7 @@
 
 mod book;
 mod fields;
+mod limits;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
 use crate::config::rule::Audience;
-use crate::config::{CreateProxyConfig, FillMode, Settings, Ttl};
+use crate::config::{CreateProxyConfig, FillMode, Settings};
 use crate::error::Error;
 use crate::headers::{NameList, VOLATILE_HEADERS, normal_host};
 use crate::key::{HostInKey, KeyRules, QueryOrder};
@@ -22,6 +23,7 @@ use crate::policy::fill::{FillCredentials, FillRules, PRESET_HEADERS};
 use crate::policy::filter::Filters;
 use crate::policy::freshness::LifetimeRules;
 use crate::policy::identity::{IGNORED_SET_COOKIES, IdentityRules};
+use crate::policy::last_good::LastGood;
 use crate::policy::request::{AcceptRule, AfterUnsafe, ClientDirectives, Methods, RequestRules, Upgrades};
 use crate::policy::shape::ResponseRules;
 use crate::policy::store::StoreRules;
@@ -30,6 +32,7 @@ use crate::snapshot::Bounds;
 pub(crate) use book::{Origin, RuleBook, rule_book};
 pub(crate) use fields::token;
 use fields::{added, codings, header_names, header_value, identity, languages, stripped, unkeyed, vary};
+pub(crate) use limits::{limits, pinned};
 
 /// The rules of a proxy, checked.
 #[derive(Clone)]
@@ -162,6 +165,9 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             },
             vary: vary(settings, unkeyed)?,
             max_body: settings.max_body,
+            last_good: settings.keep_last_good.then_some(LastGood {
+                least_percent: settings.keep_last_good_percent as u64,
+            }),
         },
         response: ResponseRules::new(
             stripped(&settings.strip_headers)?,
@@ -339,59 +345,6 @@ pub(crate) fn bounds(settings: &Settings, rules: &RuleBook) -> Bounds {
         hosts: settings.max_hosts,
         body_bytes: rules.largest_body(),
     }
-}
-
-/// Numbers that cannot work.
-///
-/// # Errors
-/// The first of them, by name.
-pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
-    for (setting, value) in [
-        ("connect_timeout", settings.connect_timeout),
-        ("response_timeout", settings.response_timeout),
-        ("body_timeout", settings.body_timeout),
-        ("fill_timeout", settings.fill_timeout),
-        ("tunnel_timeout", settings.tunnel_timeout),
-    ] {
-        if value.is_zero() {
-            return Err(Error::config(
-                setting,
-                format!("`{setting}` is zero, so nothing would ever come in time"),
-            )
-            .with_hint("write a duration such as \"30s\""));
-        }
-    }
-    for (setting, value) in [
-        ("max_fills", settings.max_fills),
-        ("max_variants", settings.max_variants),
-        ("max_hosts", settings.max_hosts),
-    ] {
-        if value == 0 {
-            return Err(Error::config(
-                setting,
-                format!("`{setting}` is zero, so nothing would ever be stored"),
-            )
-            .with_hint("to store nothing, write exclude_paths = [\"*\"]"));
-        }
-    }
-    if settings.min_uses == 0 {
-        return Err(Error::config(
-            "min_uses",
-            "`min_uses` is zero, and nothing is stored before it is asked for",
-        )
-        .with_hint("write 1 to have a page stored the first time that it is asked for"));
-    }
-    for (setting, ttl) in [("default_ttl", Some(settings.default_ttl)), ("ttl", settings.ttl)] {
-        if let Some(Ttl::For(ttl)) = ttl
-            && ttl.as_secs() > 1 << 31
-        {
-            return Err(
-                Error::config(setting, format!("`{setting}` is longer than 68 years"))
-                    .with_hint("write \"forever\""),
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -56,6 +56,12 @@ impl CreateProxyConfig {
         self.with(|settings| settings.exclude_paths = paths)
     }
 
+    /// Sets [`Settings::pinned`].
+    #[must_use]
+    pub fn with_pinned(self, patterns: Vec<String>) -> Self {
+        self.with(|settings| settings.pinned = patterns)
+    }
+
     /// Sets [`Settings::enable_websocket`].
     #[must_use]
     pub fn with_websocket_enabled(self, enabled: bool) -> Self {

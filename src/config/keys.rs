@@ -67,7 +67,11 @@ impl Key {
             Field::Durability(_) => "none|data|full",
             Field::LogFormat(_) => "text|json",
             Field::Fill(_) => "canonical|transparent",
-            Field::List(_) | Field::OptionalList(_) if self.name.ends_with("_paths") => "PATTERN",
+            Field::List(_) | Field::OptionalList(_)
+                if self.name.ends_with("_paths") || self.name == "pinned" =>
+            {
+                "PATTERN"
+            }
             Field::List(_) | Field::OptionalList(_) => "LIST",
         }
     }
@@ -159,7 +163,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 72] = [
+static KEYS: [Key; 75] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -188,6 +192,7 @@ static KEYS: [Key; 72] = [
         .flag_named("include"),
     key(WHAT, "exclude_paths", Field::List(|s| &mut s.proxy.exclude_paths), "What is never stored; beats include")
         .flag_named("exclude"),
+    key(WHAT, "pinned", Field::List(|s| &mut s.proxy.pinned), "What is never evicted, and kept to be validated where an invalidation would delete it: \"/\", \"tag:front\""),
     key(WHAT, "forward_get_only", Field::Switch(|s| &mut s.proxy.forward_get_only), "Refuse every method but GET and HEAD")
         .flag_named("forward-get-only"),
     key(WHAT, "enable_websocket", Field::Switch(|s| &mut s.proxy.enable_websocket), "Tunnel upgrades such as WebSockets; if not, answer 501")
@@ -225,6 +230,8 @@ static KEYS: [Key; 72] = [
         .per_path(),
     key(LONG, "pass_ttl", Field::Duration(|s| &mut s.proxy.pass_ttl), "How long it is remembered that a page cannot be stored"),
     key(LONG, "invalidate_after_unsafe", Field::Switch(|s| &mut s.proxy.invalidate_after_unsafe), "After a POST and its like, validate what is stored under that path"),
+    key(LONG, "keep_last_good", Field::Switch(|s| &mut s.proxy.keep_last_good), "Keep a stored HTML page when the backend answers 200 with nothing, or with half a page"),
+    key(LONG, "keep_last_good_percent", Field::Count(|s| &mut s.proxy.keep_last_good_percent), "Also when it is shorter than so many per cent of what is stored; 0 is off"),
     key(WHO, "fill", Field::Fill(|s| &mut s.proxy.fill), "What a fetch for the cache carries of the request: nothing that is not named, or all but identity")
         .flag_named("fill"),
     key(WHO, "fill_accept", Field::Text(|s| &mut s.proxy.fill_accept), "The Accept of a canonical fill"),

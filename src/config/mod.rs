@@ -84,6 +84,10 @@ pub struct Settings {
     pub include_paths: Vec<String>,
     /// Paths whose responses are never stored; beats `include_paths`.
     pub exclude_paths: Vec<String>,
+    /// Pages that are never evicted, and that an invalidation keeps, to be validated before their next use,
+    /// where it would delete them: patterns as those of invalidations, tags (`tag:front`) too. The limits count
+    /// them; where they alone are more, nothing else is stored. Default none.
+    pub pinned: Vec<String>,
     /// Whether upgrades (WebSockets) are tunnelled; if not they are answered with 501. Default true.
     pub enable_websocket: bool,
     /// Protocols that may be tunnelled, in lower case; `*` means any but `h2c`. Default `["*"]`.
@@ -130,6 +134,13 @@ pub struct Settings {
     /// Whether an unsafe request that succeeded has what is stored under its path validated before it is
     /// used again (RFC 9111 §4.4). Default true.
     pub invalidate_after_unsafe: bool,
+    /// Whether an HTML page stays, instead of being replaced, when the backend answers 200 with nothing or with half
+    /// a page (the one that is stored ends with `</html>`, and it does not). The visitor gets what came; the same bytes
+    /// once more are stored. A page that was invalidated is replaced by whatever comes. Default true.
+    pub keep_last_good: bool,
+    /// A new rendering that is shorter than so many per cent of the stored one counts as no whole page. Default 0:
+    /// off.
+    pub keep_last_good_percent: usize,
     /// What a fill carries of the request that caused it. Default `canonical`.
     pub fill: FillMode,
     /// The `Accept` of a canonical fill. Default: a browser's for a page.
@@ -239,6 +250,7 @@ impl Default for Settings {
             proxy_url: "http://localhost:8080".into(),
             include_paths: Vec::new(),
             exclude_paths: Vec::new(),
+            pinned: Vec::new(),
             enable_websocket: true,
             upgrade_protocols: vec!["*".into()],
             forward_get_only: false,
@@ -256,6 +268,8 @@ impl Default for Settings {
             not_found_ttl: Duration::from_secs(60),
             pass_ttl: Duration::from_secs(120),
             invalidate_after_unsafe: true,
+            keep_last_good: true,
+            keep_last_good_percent: 0,
             fill: FillMode::default(),
             fill_accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8".into(),
             fill_user_agent: "Mozilla/5.0 (compatible; phantom-frame)".into(),

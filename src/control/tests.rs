@@ -128,6 +128,19 @@ async fn what_is_asked_for_is_invalidated_and_told() {
             &["/a", "/b*"],
             RefreshMode::Delete,
         ),
+        (
+            "?tag=news&pattern=/a&tag=post%207",
+            "",
+            &["tag:news", "/a", "tag:post 7"],
+            RefreshMode::Delete,
+        ),
+        ("", r#"{"tag": "news"}"#, &["tag:news"], RefreshMode::Delete),
+        (
+            "?mode=stale",
+            r#"{"tags": ["a", "b"]}"#,
+            &["tag:a", "tag:b"],
+            RefreshMode::Stale,
+        ),
     ] {
         let answer = rig.refresh(query, body).await;
         assert_eq!(answer.status, 200, "{query} {body}: {}", answer.json);
@@ -173,6 +186,11 @@ async fn what_is_unclear_invalidates_nothing_and_names_what_is_accepted() {
         ("", r#"{"pattern": null}"#),
         ("", r#"{"pattern": ["/a"]}"#),
         ("", r#"{"patterns": []}"#),
+        ("", r#"{"tags": []}"#),
+        ("", r#"{"tag": "a*"}"#),
+        ("", r#"{"tags": "a"}"#),
+        ("?tag=", ""),
+        ("?tag=a", r#"{"tag": "a"}"#),
         ("", r#"{"patterns": "/a"}"#),
         ("", r#"{"patterns": ["/a", 1]}"#),
         ("", r#"{"patterns": ["/a", ""]}"#),

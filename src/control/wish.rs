@@ -5,7 +5,7 @@ use http::Uri;
 use serde_json::Value;
 
 use super::Refusal;
-use crate::invalidate::RefreshMode;
+use crate::invalidate::{RefreshMode, of_tag};
 use crate::pattern::KeyPattern;
 
 const MAX_PATTERNS: usize = 1000;
@@ -42,6 +42,7 @@ impl Wish {
         for (key, value) in pairs {
             match key.as_str() {
                 "pattern" => patterns.push(value),
+                "tag" => patterns.push(of_tag(&value)),
                 "mode" if mode.is_some() => return Err(Refusal::unclear("`mode` is given twice")),
                 "mode" => {
                     mode = Some(match value.as_str() {
@@ -71,7 +72,7 @@ impl Wish {
         }
         if self.patterns.is_some() {
             return Err(Refusal::unclear(
-                "there are a pattern in the query and a body; send one of them",
+                "there are a pattern or a tag in the query and a body; send one of them",
             ));
         }
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
@@ -85,26 +86,39 @@ impl Wish {
         }
         let mut patterns = Vec::new();
         for (key, value) in fields {
-            match (key.as_str(), value) {
-                ("pattern", Value::String(pattern)) => patterns.push(pattern),
-                ("pattern", _) => return Err(Refusal::unclear("`pattern` is not a string")),
-                ("patterns", Value::Array(values)) => {
-                    for value in values {
-                        let Value::String(pattern) = value else {
-                            return Err(Refusal::unclear(
-                                "`patterns` holds something that is not a string",
-                            ));
-                        };
-                        patterns.push(pattern);
-                    }
-                }
-                ("patterns", _) => return Err(Refusal::unclear("`patterns` is not a list")),
-                (key, _) => return Err(Refusal::unclear(format!("unknown key {key:?} in the body"))),
+            let named = match key.as_str() {
+                "pattern" | "tag" => vec![text(&key, value)?],
+                "patterns" | "tags" => texts(&key, value)?,
+                key => return Err(Refusal::unclear(format!("unknown key {key:?} in the body"))),
+            };
+            match key.starts_with("tag") {
+                true => patterns.extend(named.iter().map(|tag| of_tag(tag))),
+                false => patterns.extend(named),
             }
         }
         self.patterns = Some(checked(patterns)?);
         Ok(())
     }
+}
+
+fn text(key: &str, value: Value) -> Result<String, Refusal> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Refusal::unclear(format!("`{key}` is not a string"))),
+    }
+}
+
+fn texts(key: &str, value: Value) -> Result<Vec<String>, Refusal> {
+    let Value::Array(values) = value else {
+        return Err(Refusal::unclear(format!("`{key}` is not a list")));
+    };
+    let text = |value| match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Refusal::unclear(format!(
+            "`{key}` holds something that is not a string"
+        ))),
+    };
+    values.into_iter().map(text).collect()
 }
 
 fn checked(patterns: Vec<String>) -> Result<Vec<String>, Refusal> {

@@ -19,7 +19,7 @@ use crate::pattern::KeyPattern;
 pub enum RefreshMessage {
     /// Everything was invalidated.
     All,
-    /// What matches this pattern was invalidated.
+    /// What matches this pattern was invalidated; of a tag, `tag:` and its name.
     Pattern(String),
 }
 
@@ -112,10 +112,16 @@ impl RefreshTrigger {
     }
 
     /// Invalidates what matches `pattern`: `*` matches any run of characters; `/a` is a path with
-    /// every query, `GET:/a` a key. In force when the call returns; a text that is no pattern, and
+    /// every query, `GET:/a` a key, `tag:news` what the backend tagged so. In force when the call returns; a text that is no pattern, and
     /// failures of the disk, are logged.
     pub fn trigger_by_key_match(&self, pattern: &str) {
         drop(self.begin(&[pattern], RefreshMode::Delete));
+    }
+
+    /// Invalidates every page that the backend tagged so (`Cache-Tag`, `Surrogate-Key`, `xkey`); the same as the
+    /// pattern `tag:…`. In force when the call returns; a text that is no tag, and failures of the disk, are logged.
+    pub fn trigger_by_tag(&self, tag: &str) {
+        self.trigger_by_key_match(&of_tag(tag));
     }
 
     /// Invalidates everything and waits until it is gone from disk.
@@ -144,6 +150,20 @@ impl RefreshTrigger {
         mode: RefreshMode,
     ) -> Result<Refreshed, RefreshError> {
         Self::finish(self.begin(patterns, mode)?).await
+    }
+
+    /// Invalidates every page that the backend tagged with any of `tags`, as
+    /// [`refresh_matching`](Self::refresh_matching) does.
+    ///
+    /// # Errors
+    /// As [`refresh_matching`](Self::refresh_matching).
+    ///
+    /// # Cancel safety
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_tags(&self, tags: &[&str], mode: RefreshMode) -> Result<Refreshed, RefreshError> {
+        let patterns: Vec<String> = tags.iter().map(|tag| of_tag(tag)).collect();
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        self.refresh_matching(&patterns, mode).await
     }
 
     /// Waits until what was begun is gone from disk, or marked there.
@@ -215,6 +235,11 @@ impl RefreshTrigger {
     fn targets(&self) -> MutexGuard<'_, Vec<Weak<dyn Target>>> {
         self.shared.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The pattern of a tag.
+pub(crate) fn of_tag(tag: &str) -> String {
+    format!("{}{tag}", crate::pattern::TAG)
 }
 
 impl Default for RefreshTrigger {

@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::head::Ready;
     use crate::headers::header_map;
+    use crate::tags::Tags;
     use http::StatusCode;
 
     fn wishes(fields: &[(&'static str, &'static str)]) -> Wishes {
@@ -260,6 +261,7 @@ mod tests {
             status: StatusCode::OK,
             headers: header_map(&[("cache-control", stored)]),
             expires_after: None,
+            tags: Tags::default(),
             ready: Ready::default(),
         };
         let rules = crate::config::Ttl::Forever.into();

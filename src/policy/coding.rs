@@ -321,6 +321,7 @@ mod tests {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: header_map(&fields),
                 expires_after: None,
+                tags: crate::tags::Tags::default(),
                 ready: crate::head::Ready::default(),
             };
             assert_eq!(may_be_coded(&head), expected, "{status} {fields:?}");

@@ -22,6 +22,7 @@ pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod freshness;
 pub(crate) mod identity;
+pub(crate) mod last_good;
 pub(crate) mod markup;
 #[cfg(test)]
 mod properties;

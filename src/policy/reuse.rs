@@ -221,6 +221,7 @@ fn difference(left: u64, right: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::head::Ready;
+    use crate::tags::Tags;
     use http::{HeaderMap, HeaderValue, StatusCode};
     use std::time::Duration;
 
@@ -231,6 +232,7 @@ mod tests {
             status: StatusCode::OK,
             headers,
             expires_after: None,
+            tags: Tags::default(),
             ready: Ready::default(),
         }
     }

@@ -5,6 +5,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated};
+use crate::tags;
 
 /// What is changed in responses, prepared.
 #[derive(Debug, Clone)]
@@ -53,6 +54,9 @@ impl ResponseRules {
     /// Nor is it said of an error: what is missing now may be there in a moment, and a client that was told to keep
     /// it for a year would not ask again.
     pub(crate) fn shape(&self, status: StatusCode, headers: &mut HeaderMap, source: Source) {
+        if source == Source::Backend {
+            tags::strip(headers);
+        }
         for name in &self.taken {
             headers.remove(name);
         }
@@ -143,6 +147,9 @@ mod tests {
                 vec![
                     ("cache-control", "private"),
                     ("expires", "0"),
+                    ("cache-tag", "news"),
+                    ("surrogate-key", "news"),
+                    ("xkey", "news"),
                     ("x-powered-by", "1"),
                 ],
                 vec![

@@ -18,8 +18,10 @@ use crate::policy::cache_control::CacheControl;
 use crate::policy::credentials::{Credentials, is_shared_despite_credentials};
 use crate::policy::filter::Included;
 use crate::policy::freshness::{Lifetime, LifetimeRules, Stated, expires_after};
+use crate::policy::last_good::LastGood;
 use crate::policy::redirect::leads_to_itself;
 use crate::policy::vary::{Vary, VaryRules};
+use crate::tags::Tags;
 
 pub(crate) use kind::media_type;
 use kind::{has_nonce, is_endless, is_personal_by_kind};
@@ -38,6 +40,8 @@ pub(crate) struct StoreRules {
     pub(crate) volatile: NameList,
     pub(crate) vary: VaryRules,
     pub(crate) max_body: u64,
+    /// Nothing: whatever comes replaces what is stored.
+    pub(crate) last_good: Option<LastGood>,
 }
 
 /// The question that was answered.
@@ -283,6 +287,7 @@ pub(crate) fn stored_head(
     let expires_after = expires_after(headers, now);
     let mut kept = headers.clone();
     strip_hop_by_hop(&mut kept);
+    let tags = Tags::take(&mut kept);
     for name in [
         header::SET_COOKIE,
         header::CONTENT_LENGTH,
@@ -306,6 +311,7 @@ pub(crate) fn stored_head(
         status,
         headers: kept,
         expires_after,
+        tags,
         ready: Ready::default(),
     }
 }
@@ -366,6 +372,7 @@ mod tests {
                 mode: FillMode::Canonical,
             },
             max_body: 1000,
+            last_good: None,
         }
     }
 
@@ -619,6 +626,7 @@ mod tests {
                 status: StatusCode::OK,
                 headers: said.clone(),
                 expires_after: None,
+                tags: Tags::default(),
                 ready: Ready::default(),
             };
             // A 304 that repeats nothing leaves what is stored as it is.

@@ -80,6 +80,9 @@ pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> Stored
     if kept_of_304.expires_after.is_some() {
         head.expires_after = kept_of_304.expires_after;
     }
+    if !kept_of_304.tags.is_empty() {
+        head.tags = kept_of_304.tags.clone();
+    }
     head
 }
 
@@ -269,6 +272,7 @@ fn backwards(first: &str, last: &str) -> bool {
 mod tests {
     use super::*;
     use crate::head::Ready;
+    use crate::tags::Tags;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -484,6 +488,7 @@ mod tests {
             status: StatusCode::OK,
             headers,
             expires_after,
+            tags: Tags::default(),
             ready: Ready::default(),
         };
         let stays = [

@@ -18,10 +18,11 @@ use crate::outcome::Reason;
 use crate::policy::fill::{FillRequest, Purpose};
 use crate::policy::freshness::{Lifetime, Stated, dates_as_they_came, generated};
 use crate::policy::store::{Storable, may_store, stored_head};
-use crate::policy::validate;
+use crate::policy::{last_good, validate};
 use crate::proxy::Engine;
 use crate::proxy::give_up::takes_back;
 use crate::proxy::intake::{Incoming, Intake};
+use crate::proxy::teller::Teller;
 use crate::proxy::trace;
 use crate::proxy::visit::Visit;
 use crate::snapshot::{BodyWriter, Candidate, CommitError, Kept, Snapshot, Store, WriteError};
@@ -247,25 +248,39 @@ impl Fill {
 
     async fn take_in(&self, lead: &Lead, opening: Opening, incoming: Incoming) {
         let head = &opening.head;
-        let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
-        report(Growth::Growing(0));
-        let (writer, length) = match self.body(lead, head, incoming).await {
+        let mut teller = match self.may_be_refused(opening.keep) {
+            true => Teller::holding(lead, head),
+            false => Teller::open(lead, head),
+        };
+        let (writer, length) = match self.body(lead, head, (incoming, &mut teller)).await {
             Intake::Whole(writer, length) => (writer, length),
             Intake::Lost => return,
         };
-        report(Growth::Whole(length));
+        teller.tell(Growth::Whole(length));
         let settled = match opening.keep {
             Keep::Snapshot => self.commit(head, writer).await,
             Keep::Memory(seconds) => self.remember_missing(head, length, seconds).await,
         };
         match settled {
             Settled::Kept => self.settle(),
+            // What the answers will say is counted with them.
+            Settled::NotKept(Reason::Rejected) if teller.is_holding() => {
+                self.note_for_order(Reason::Rejected)
+            }
             Settled::NotKept(reason) => self.not_kept(reason),
         }
         // Before anybody hears of it: whoever comes next may begin another.
         lead.close();
         drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
-        report(Growth::Settled(length, settled));
+        teller.tell(Growth::Settled(length, settled));
+    }
+
+    /// Whether it may yet show that a page is stored which is worth more.
+    fn may_be_refused(&self, keep: Keep) -> bool {
+        let stored = self.stale.as_ref().map(|stale| &stale.rendering.head);
+        keep == Keep::Snapshot
+            && self.visit.rules.store.last_good.is_some()
+            && stored.is_some_and(last_good::is_worth_keeping)
     }
 
     async fn commit(&self, head: &Arc<FillHead>, writer: Option<Box<BodyWriter>>) -> Settled {
@@ -317,6 +332,7 @@ impl Fill {
                 generated: born,
                 epoch,
                 max_variants: visit.rules.max_variants,
+                judge: &|old, new| Some(visit.rules.store.last_good?.flaw(old, new)?.as_str()),
                 codings,
             };
             store.commit(candidate, kept)
@@ -330,6 +346,7 @@ impl Fill {
                     CommitError::Variants => Reason::Variants,
                     CommitError::Hosts => Reason::Hosts,
                     CommitError::NoRoom => Reason::DiskLimit,
+                    CommitError::Rejected => Reason::Rejected,
                     CommitError::Disk(cause) => {
                         self.disk_failed(cause);
                         Reason::Disk

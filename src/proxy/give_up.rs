@@ -11,6 +11,7 @@ use crate::pattern::Subject;
 use crate::policy::store::{Owner, owner};
 use crate::proxy::fill::{Fill, Handed};
 use crate::proxy::memory::Subjected;
+use crate::tags::{Tagged, Untagged};
 
 impl Fill {
     /// The answer is not stored: who began the fill gets it, if it can be theirs.
@@ -53,18 +54,20 @@ impl Fill {
     /// That such answers are not stored, so that the next requests pass.
     pub(super) fn remember(&self, reason: Reason) {
         let found = (reason, self.engine.clock.unix_seconds());
-        self.subjected(|subject| {
+        // A memo holds nothing that a tag could be of.
+        self.subjected(&Untagged, |subject| {
             let memory = &self.engine.memory;
             memory.remember(self.flight, subject, found);
         });
     }
 
     /// What this fill finds, as the memory takes it.
-    pub(super) fn subjected<T>(&self, then: impl FnOnce(&Subjected<'_>) -> T) -> T {
+    pub(super) fn subjected<T>(&self, tags: &dyn Tagged, then: impl FnOnce(&Subjected<'_>) -> T) -> T {
         let own = self.visit.own_line(&self.request);
         let subject = Subject {
             line: self.visit.key.line(),
             own: Some(&own),
+            tags,
         };
         then(&Subjected {
             key: &self.visit.key,

@@ -109,6 +109,7 @@ impl Proxy {
             backend: upstream.identity(),
             durability: settings.durability,
             bounds: check::bounds(settings, &rules),
+            pinned: check::pinned(settings)?,
             memory_bytes: settings.memory_limit,
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),

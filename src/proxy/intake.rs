@@ -13,6 +13,7 @@ use crate::flight::{FillHead, Growth, Lead, Progress};
 use crate::outcome::Reason;
 use crate::policy::markup::Scanner;
 use crate::proxy::fill::Fill;
+use crate::proxy::teller::Teller;
 use crate::snapshot::{BodyWriter, WriteError};
 
 /// How long a page's head waits for the first piece of its body.
@@ -26,7 +27,7 @@ pub(super) struct Incoming {
     ahead: Option<Piece>,
 }
 
-type Piece = Option<Result<Bytes, axum::Error>>;
+pub(super) type Piece = Option<Result<Bytes, axum::Error>>;
 
 impl Incoming {
     pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
@@ -54,7 +55,7 @@ impl Incoming {
     }
 
     /// The next piece, and why the page must not be shared, if it is the one that says so.
-    async fn next(&mut self) -> (Piece, Option<Reason>) {
+    pub(super) async fn next(&mut self) -> (Piece, Option<Reason>) {
         if let Some(piece) = self.ahead.take() {
             return (piece, None);
         }
@@ -90,23 +91,27 @@ pub(super) enum Intake {
 
 impl Fill {
     /// Writes the body as it comes, telling the readers.
-    pub(super) async fn body(&self, lead: &Lead, head: &Arc<FillHead>, mut incoming: Incoming) -> Intake {
-        let report = |growth| lead.report(Progress::Body(Arc::clone(head), growth));
+    pub(super) async fn body(
+        &self,
+        lead: &Lead,
+        head: &Arc<FillHead>,
+        (mut incoming, teller): (Incoming, &mut Teller<'_>),
+    ) -> Intake {
         let mut writer: Option<Box<BodyWriter>> = None;
         let mut length = 0;
         loop {
-            let (piece, found) = incoming.next().await;
+            let (piece, found) = teller.next(&mut incoming).await;
             let chunk = match piece {
                 Some(Ok(chunk)) => chunk,
                 Some(Err(error)) => {
                     self.engine.backend_failed(self.visit.key.line(), &error);
                     self.not_kept(Reason::Incomplete);
-                    report(Growth::Broken(length));
+                    teller.tell(Growth::Broken(length));
                     return Intake::Lost;
                 }
                 None if head.length.is_some_and(|said| said != length) => {
                     self.not_kept(Reason::Incomplete);
-                    report(Growth::Broken(length));
+                    teller.tell(Growth::Broken(length));
                     return Intake::Lost;
                 }
                 None => return Intake::Whole(writer, length),
@@ -135,7 +140,7 @@ impl Fill {
                 }
             }
             length += chunk.len() as u64;
-            report(Growth::Growing(length));
+            teller.tell(Growth::Growing(length));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::outcome::Reason;
 use crate::pattern::{KeyPattern, Subject};
 use crate::policy::accept::Class;
 use crate::proxy::invalidation::Forgets;
+use crate::tags::{Tag, Tagged, Untagged};
 
 /// A 404 or 410, whole.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ struct Negatives {
     answers: Vec<(VariantKey, Arc<Negative>)>,
 }
 
+impl Tagged for Negatives {
+    fn has(&self, tag: &Tag) -> bool {
+        let mut answers = self.answers.iter();
+        answers.any(|(_, negative)| negative.head.tags.has(tag))
+    }
+}
+
 /// What an entry takes beside its texts, about.
 const OVERHEAD: u64 = 512;
 
@@ -74,7 +82,7 @@ impl Weighter<(KeyHash, Class), Arc<Negatives>> for ByBytes {
                 .headers
                 .iter()
                 .map(|(name, value)| name.as_str().len() + value.len());
-            negative.body.len() + values.sum::<usize>() + fields.sum::<usize>()
+            negative.body.len() + negative.head.tags.bytes() + values.sum::<usize>() + fields.sum::<usize>()
         });
         (known.key.len() + known.own.len() + answers.sum::<usize>()) as u64 + OVERHEAD
     }
@@ -305,23 +313,25 @@ impl Memory {
 
 impl Forgets for Memory {
     fn forget(&self, patterns: &[KeyPattern]) -> u64 {
-        let fits = |key: &str, own: &str| {
+        let fits = |key: &str, own: &str, tags: &dyn Tagged| {
             let subject = Subject {
                 line: crate::key::line_of(key),
                 own: Some(own),
+                tags,
             };
             patterns.iter().any(|pattern| pattern.is_match(subject))
         };
         let _changing = self.changing();
         let forgotten = std::cell::Cell::new(0);
         self.negatives.retain(|_, known| {
-            let goes = fits(&known.key, &known.own);
+            let goes = fits(&known.key, &known.own, &**known);
             if goes {
                 forgotten.set(forgotten.get() + known.answers.len() as u64);
             }
             !goes
         });
-        self.memos.retain(|_, memo| !fits(&memo.key, &memo.own));
+        self.memos
+            .retain(|_, memo| !fits(&memo.key, &memo.own, &Untagged));
         forgotten.get()
     }
 }
@@ -330,6 +340,7 @@ impl Forgets for Memory {
 mod tests {
     use super::*;
     use crate::head::Ready;
+    use crate::tags::Tags;
     use http::{HeaderMap, StatusCode};
 
     fn subject<'a>(key: &'a Key, is_overtaken: &'a dyn Fn() -> bool) -> Subjected<'a> {
@@ -346,6 +357,7 @@ mod tests {
                 status: StatusCode::NOT_FOUND,
                 headers: HeaderMap::new(),
                 expires_after: None,
+                tags: Tags::default(),
                 ready: Ready::default(),
             },
             body: Bytes::from_static(body),

@@ -22,6 +22,7 @@ mod share;
 mod stale;
 mod tally;
 mod target;
+mod teller;
 mod trace;
 mod visit;
 

@@ -259,6 +259,11 @@ impl Fill {
     /// Counts an answer that could be stored and was not.
     pub(super) fn not_kept(&self, reason: Reason) {
         self.engine.tally.not_kept(reason);
+        self.note_for_order(reason);
+    }
+
+    /// The same, where the answer itself will say it.
+    pub(super) fn note_for_order(&self, reason: Reason) {
         if let Some(order) = &self.visit.order {
             order.seen().not_kept = Some(reason);
         }
@@ -335,11 +340,13 @@ fn became(verdict: &Verdict, seen: &Seen, status: Option<StatusCode>) -> Became 
             Became::Failed(Reason::ServerError)
         }
         Outcome::Miss | Outcome::Collapsed if verdict.keeping == Keeping::NotStored => match reason {
-            Reason::Disk => Became::Failed(reason),
+            Reason::Disk | Reason::Rejected => Became::Failed(reason),
             _ => Became::NotStored(reason),
         },
         _ => match (seen.not_kept, seen.change) {
-            (Some(reason @ (Reason::Disk | Reason::Incomplete)), _) => Became::Failed(reason),
+            (Some(reason @ (Reason::Disk | Reason::Incomplete | Reason::Rejected)), _) => {
+                Became::Failed(reason)
+            }
             (Some(reason), _) => Became::NotStored(reason),
             (None, Some(change)) => change,
             (None, None) => Became::NotStored(Reason::Invalidated),

@@ -152,7 +152,7 @@ impl Fill {
             until,
         };
         let (variant, class) = (head.sent.clone(), self.request.class);
-        let kept = self.subjected(|subject| {
+        let kept = self.subjected(&head.head.tags, |subject| {
             let memory = &self.engine.memory;
             memory.keep_negative(subject, class, variant, negative)
         });

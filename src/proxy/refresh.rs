@@ -22,6 +22,7 @@ use crate::proxy::seat::{Filling, flight_key};
 use crate::proxy::stale::{PageId, page_id, subject_of};
 use crate::proxy::visit::{Learnt, Visit, may_write};
 use crate::snapshot::{Snapshot, Store};
+use crate::tags::Untagged;
 
 /// Why a page is renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,7 @@ impl Renewal {
         let subject = Subject {
             line: visit.key.line(),
             own: Some(&own),
+            tags: &Untagged,
         };
         let Joined::Leader(lead, seat, handover) = engine.flights.join(flight, subject) else {
             return CameTo::Nothing;

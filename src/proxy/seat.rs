@@ -21,6 +21,7 @@ use crate::proxy::share::{not_for, shared_answer, without_body_for_head};
 use crate::proxy::trace;
 use crate::proxy::visit::{Learnt, Round, Visit};
 use crate::snapshot::{Snapshot, Store};
+use crate::tags::Untagged;
 
 impl Engine {
     /// Joins the fill for this visit, or begins it.
@@ -71,6 +72,7 @@ impl Engine {
         let subject = Subject {
             line: visit.key.line(),
             own: Some(&own),
+            tags: &Untagged,
         };
         let role = match self.flights.join(flight, subject) {
             Joined::Follower(seat) => {
@@ -257,6 +259,16 @@ impl Engine {
                 .with_forward(forward_of(learnt))
                 .with_reason(learnt.demanded.map(|_| Reason::ClientDirective))
                 .with_keeping(Keeping::Stored)
+        };
+        let verdict = match growth {
+            // Known before anybody had the head.
+            Growth::Settled(_, Settled::NotKept(reason @ Reason::Rejected)) => Verdict {
+                ttl: None,
+                reason: Some(reason),
+                keeping: Keeping::NotStored,
+                ..verdict
+            },
+            _ => verdict,
         };
         // Who began the fill has what the backend sent, as it was sent. To who joined later, it is that much older.
         let older = match role.place {

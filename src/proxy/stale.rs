@@ -149,6 +149,7 @@ pub(super) fn subject_of<'a>(visit: &'a Visit, snapshot: &'a Snapshot) -> Subjec
     Subject {
         line: visit.key.line(),
         own: Some(&snapshot.own),
+        tags: &snapshot.rendering.head.tags,
     }
 }
 

@@ -49,6 +49,7 @@ impl Store {
                 let subject = Subject {
                     line: key.line(),
                     own: Some(&snapshot.own),
+                    tags: &snapshot.rendering.head.tags,
                 };
                 if ledger.is_overtaken(epoch, subject) {
                     return Lookup::Nothing;
@@ -76,7 +77,8 @@ impl Store {
         if standing.is_none() {
             let life = Life::found(last_cared(generated, &snapshot.sidecar));
             let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);
-            self.index.insert(entry.with_variant(variant));
+            self.index
+                .insert(entry.with_variant(variant, &snapshot.rendering.head.tags));
         }
         if let Some(entry) = self.index.get(key)
             && let Some(known) = entry

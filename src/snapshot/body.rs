@@ -108,6 +108,13 @@ impl FinishedBody {
         self.file.as_file()
     }
 
+    /// So many of its last bytes.
+    pub(super) fn end(&self, fs: &Fs, most: usize) -> Option<Vec<u8>> {
+        let begin = self.length.saturating_sub(most as u64);
+        let bytes = fs.prefix(self.file.as_file(), self.file.path()).ok()?;
+        bytes.read_at(begin, most).ok()
+    }
+
     /// The file, and the room that it takes until it counts as stored.
     pub(super) fn into_file(self) -> (tempfile::NamedTempFile, Room) {
         (self.file, self.room)

@@ -10,6 +10,7 @@ use crate::fsops::FileStamp;
 use crate::head::{Generated, RenderingOrigin, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
+use crate::tags::{Tag, TagHash, Tagged, Tags};
 
 use super::folders::FolderId;
 use super::forms::{Coded, FormSets};
@@ -30,15 +31,43 @@ pub(crate) struct KeyEntry {
     rest: Option<Box<Rest>>,
 }
 
-/// What few keys have.
+/// What many keys may have, and many have not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rest {
+    /// Of the first variant.
+    tags: Box<[TagHash]>,
+    more: Option<Box<More>>,
+}
+
+/// What few keys have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct More {
     /// `METHOD:/path?query` where it is not the key's line 1.
     own: Option<Box<str>>,
     /// The fields that select among the variants, sorted.
     names: Arc<[HeaderName]>,
     /// The variants but for the first.
-    variants: Vec<Packed>,
+    variants: Vec<Other>,
+}
+
+/// A variant, and what it is tagged with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Other {
+    packed: Packed,
+    tags: Box<[TagHash]>,
+}
+
+impl Tagged for KeyEntry {
+    /// By any of its renderings: a key goes with all its variants.
+    fn has(&self, tag: &Tag) -> bool {
+        let Some(rest) = &self.rest else {
+            return false;
+        };
+        let others = self.others().iter().map(|other| &other.tags);
+        std::iter::once(&rest.tags)
+            .chain(others)
+            .any(|tags| tags.contains(&tag.hash()))
+    }
 }
 
 /// One rendering on disk.
@@ -146,7 +175,7 @@ impl KeyEntry {
                 let mut entry = entry.clone();
                 entry.life.raise(&life);
                 if *entry.names() != *names {
-                    entry.change_rest(|rest| rest.names = names.into());
+                    entry.change_more(|more| more.names = names.into());
                 }
                 entry
             }
@@ -164,10 +193,10 @@ impl KeyEntry {
             rest: None,
         };
         if key.line() != own {
-            entry.change_rest(|rest| rest.own = Some(own.into()));
+            entry.change_more(|more| more.own = Some(own.into()));
         }
         if !names.is_empty() {
-            entry.change_rest(|rest| rest.names = names.into());
+            entry.change_more(|more| more.names = names.into());
         }
         entry
     }
@@ -179,6 +208,28 @@ impl KeyEntry {
         self.rest = (*rest != Rest::default()).then_some(rest);
     }
 
+    fn change_more(&mut self, change: impl FnOnce(&mut More)) {
+        self.change_rest(|rest| {
+            let mut more = rest.more.take().unwrap_or_default();
+            change(&mut more);
+            rest.more = (*more != More::default()).then_some(more);
+        });
+    }
+
+    fn more(&self) -> Option<&More> {
+        self.rest.as_ref()?.more.as_deref()
+    }
+
+    fn others(&self) -> &[Other] {
+        self.more().map_or(&[], |more| &more.variants)
+    }
+
+    fn others_mut(&mut self) -> impl Iterator<Item = &mut Packed> {
+        let more = self.rest.as_mut().and_then(|rest| rest.more.as_mut());
+        let others = more.into_iter().flat_map(|more| &mut more.variants);
+        others.map(|other| &mut other.packed)
+    }
+
     /// What files are named by, made anew from the text.
     pub(crate) fn short(&self) -> u64 {
         KeyHash::of(&self.key).short()
@@ -186,20 +237,19 @@ impl KeyEntry {
 
     /// `METHOD:/path?query` where it is not the key's line 1.
     pub(crate) fn own(&self) -> Option<&str> {
-        self.rest.as_ref()?.own.as_deref()
+        self.more()?.own.as_deref()
     }
 
     /// The fields that select among the variants, sorted.
     pub(crate) fn names(&self) -> &[HeaderName] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.names)
+        self.more().map_or(&[], |more| &more.names)
     }
 
     /// The same, to keep.
     pub(crate) fn shared_names(&self) -> Arc<[HeaderName]> {
         // Without names nothing is allocated.
-        self.rest
-            .as_ref()
-            .map_or_else(Arc::default, |rest| Arc::clone(&rest.names))
+        self.more()
+            .map_or_else(Arc::default, |more| Arc::clone(&more.names))
     }
 
     /// The fields that select among the key's variants, once a sidecar that names `names` was found for `id`:
@@ -218,12 +268,14 @@ impl KeyEntry {
         Subject {
             line: crate::key::line_of(&self.key),
             own: self.own(),
+            tags: self,
         }
     }
 
     fn packed(&self) -> impl Iterator<Item = &Packed> {
-        let others = self.rest.as_ref().map_or(&[][..], |rest| &rest.variants);
-        self.first.iter().chain(others)
+        self.first
+            .iter()
+            .chain(self.others().iter().map(|other| &other.packed))
     }
 
     pub(crate) fn variants(&self) -> impl Iterator<Item = VariantEntry> {
@@ -237,43 +289,60 @@ impl KeyEntry {
     }
 
     /// What is known of the coded forms of the same body stays.
-    pub(crate) fn with_variant(self, entry: VariantEntry) -> Self {
+    pub(crate) fn with_variant(self, entry: VariantEntry, tags: &Tags) -> Self {
         let entry = match self.variant(entry.id) {
             Some(known) => entry.keeping(&known),
             None => entry,
         };
-        self.with(entry)
+        self.with(entry, Some(tags.hashes()))
+    }
+
+    /// With another state of a rendering that is known.
+    pub(crate) fn with_state(self, entry: VariantEntry) -> Self {
+        self.with(entry, None)
     }
 
     /// With this known of the coded forms of one variant.
     pub(crate) fn with_coded(self, id: Option<VariantId>, coded: Coded) -> Self {
         match self.variant(id) {
-            Some(known) => self.with(VariantEntry { coded, ..known }),
+            Some(known) => self.with(VariantEntry { coded, ..known }, None),
             None => self,
         }
     }
 
-    fn with(mut self, entry: VariantEntry) -> Self {
+    /// Without tags those that are known stay.
+    fn with(mut self, entry: VariantEntry, tags: Option<Box<[TagHash]>>) -> Self {
         let packed = Packed::of(entry);
         if self.first.is_none_or(|first| first.id() == packed.id()) {
             self.first = Some(packed);
+            if let Some(tags) = tags.filter(|tags| self.rest.is_some() || !tags.is_empty()) {
+                self.change_rest(|rest| rest.tags = tags);
+            }
             return self;
         }
-        self.change_rest(|rest| {
-            rest.variants.retain(|variant| variant.id() != packed.id());
-            rest.variants.reserve_exact(1);
-            rest.variants.push(packed);
+        self.change_more(|more| {
+            let known = more
+                .variants
+                .iter()
+                .position(|other| other.packed.id() == packed.id());
+            let known = known.map(|at| more.variants.remove(at).tags);
+            more.variants.reserve_exact(1);
+            more.variants.push(Other {
+                packed,
+                tags: tags.or(known).unwrap_or_default(),
+            });
         });
         self
     }
 
     /// Without one variant; nothing when it was the last rendering.
     pub(crate) fn without_variant(mut self, id: Option<VariantId>) -> Option<Self> {
-        self.change_rest(|rest| rest.variants.retain(|variant| variant.id() != id));
+        self.change_more(|more| more.variants.retain(|other| other.packed.id() != id));
         if self.first.is_some_and(|first| first.id() == id) {
             let mut next = None;
-            self.change_rest(|rest| next = rest.variants.pop());
-            self.first = next;
+            self.change_more(|more| next = more.variants.pop());
+            self.first = next.as_ref().map(|other| other.packed);
+            self.change_rest(|rest| rest.tags = next.map(|other| other.tags).unwrap_or_default());
         }
         match self.renderings() {
             0 => None,
@@ -285,18 +354,16 @@ impl KeyEntry {
     pub(crate) fn invalidated(mut self) -> Self {
         let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
         self.first.iter_mut().for_each(mark);
-        if let Some(rest) = &mut self.rest {
-            rest.variants.iter_mut().for_each(mark);
-        }
+        self.others_mut().for_each(mark);
         self
     }
 
     /// The same, but for the rendering without any of the fields.
     pub(super) fn with_variants_invalidated(mut self) -> Self {
-        let rest = self.rest.iter_mut().flat_map(|rest| &mut rest.variants);
-        for packed in self.first.iter_mut().chain(rest).filter(|packed| packed.has_id) {
-            packed.generated = Packed::INVALIDATED;
-        }
+        let mark = |packed: &mut Packed| packed.generated = Packed::INVALIDATED;
+        let first = self.first.iter_mut();
+        first.filter(|packed| packed.has_id).for_each(mark);
+        self.others_mut().filter(|packed| packed.has_id).for_each(mark);
         self
     }
 
@@ -364,6 +431,7 @@ mod tests {
     #[test]
     fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
         assert!(size_of::<KeyEntry>() <= 96, "{}", size_of::<KeyEntry>());
+        assert!(size_of::<Rest>() <= 24, "{}", size_of::<Rest>());
         let variant = page();
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {
@@ -398,7 +466,8 @@ mod tests {
     fn variants_come_and_go() {
         let page = page();
         let key = Key::from_text("GET:/a");
-        let base = KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page);
+        let base =
+            KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page, &Tags::default());
         let variant = |n: u32, blocks| VariantEntry {
             id: Some(VariantId(n)),
             digest: u64::from(n) << 32,
@@ -414,10 +483,20 @@ mod tests {
             ids.sort();
             ids
         };
+        let tags = |tag: &str| Tags::of([tag]);
         let entry = base
-            .with_variant(variant(1, 2))
-            .with_variant(variant(2, 3))
-            .with_variant(variant(1, 4));
+            .with_variant(variant(1, 2), &tags("gone"))
+            .with_variant(variant(2, 3), &tags("two"))
+            .with_variant(variant(1, 4), &tags("one"));
+        let tagged =
+            |entry: &KeyEntry| ["gone", "one", "two"].map(|tag| entry.has(&Tag::parse(tag).unwrap()));
+        assert_eq!(tagged(&entry), [false, true, true]);
+        let changed = entry.clone().with_state(variant(2, 9)).invalidated();
+        assert_eq!(
+            tagged(&changed),
+            [false, true, true],
+            "a new state is the same rendering"
+        );
         let [one, two] = [1, 2].map(|n| Some(VariantId(n)));
         assert_eq!(ids(&entry), [(None, 1), (one, 4), (two, 3)]);
         assert_eq!(
@@ -436,6 +515,8 @@ mod tests {
         assert_eq!(ids(&entry), [(one, 4), (two, 3)]);
         let entry = entry.without_variant(two).unwrap();
         assert_eq!(ids(&entry), [(one, 4)]);
+        assert_eq!(tagged(&entry), [false, true, false]);
+        let entry = entry.with_variant(variant(1, 4), &Tags::default());
         assert!(entry.rest.is_none(), "nothing is left apart");
         assert!(entry.without_variant(one).is_none());
     }

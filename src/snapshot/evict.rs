@@ -229,14 +229,7 @@ impl Store {
             };
             round.victims = store.choose();
             match round.victims.is_empty() {
-                true => {
-                    if store.options.bounds.is_over(store.used()) {
-                        store.pause_evicting();
-                        store.evict_trouble
-                            .say(|| tracing::warn!(dir = %store.root.display(), "what is stored is more than there may be, and all that is left stays for good (tombstones); raise `disk_limit` or `max_snapshots`"));
-                    }
-                    store.end(round);
-                }
+                true => store.end(round),
                 false => store.queue(round),
             }
         });
@@ -323,7 +316,7 @@ impl Store {
     }
 
     /// Another look would find as little.
-    fn pause_evicting(&self) {
+    pub(super) fn pause_evicting(&self) {
         self.evict_failed
             .store(unix_seconds(system_now()), Ordering::Relaxed);
     }
@@ -336,13 +329,14 @@ impl Store {
             return VecDeque::new();
         }
         let mut choice = Choice::new(excess);
-        // What the operator has said of a page stands, however many pages there are.
         self.index.for_each(|short, entry| {
-            if !entry.is_tombstone() {
+            if !self.stays(entry) {
                 choice.see(Victim::of(short, entry, now));
             }
         });
-        choice.victims()
+        let victims = choice.victims();
+        self.note_left(victims.len());
+        victims
     }
 
     pub(super) fn now_u32(&self) -> u32 {

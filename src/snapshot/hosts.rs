@@ -67,8 +67,8 @@ impl Store {
             let Some(host) = entry.host() else {
                 return;
             };
-            // A host with a page of which the operator has said what stands there is never idle.
-            let at = match entry.is_tombstone() {
+            let at = match self.stays(entry) {
+                // Its host stays.
                 true => now,
                 false => believed(entry.life.used_at().max(entry.life.stored_at()), now),
             };

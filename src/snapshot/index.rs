@@ -241,19 +241,23 @@ mod tests {
     use crate::coding::{Coding, Codings};
     use crate::head::{Generated, RenderingOrigin};
     use crate::snapshot::life::Life;
+    use crate::tags::Tags;
 
     fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
         let dir = tempfile::tempdir().unwrap();
         let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp();
-        KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(VariantEntry {
-            id: None,
-            digest: 0,
-            generated: Generated::At(7),
-            sidecar,
-            blocks,
-            coded: Coded::default(),
-            rendering: is_rendering.then_some(RenderingOrigin::Backend),
-        })
+        KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(
+            VariantEntry {
+                id: None,
+                digest: 0,
+                generated: Generated::At(7),
+                sidecar,
+                blocks,
+                coded: Coded::default(),
+                rendering: is_rendering.then_some(RenderingOrigin::Backend),
+            },
+            &Tags::default(),
+        )
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::pattern::{KeyPattern, Subject};
 
 use super::log::Line;
 use super::marks::Marks;
+use super::pinned::Pinned;
 
 /// What an invalidation does with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,7 @@ pub(crate) struct Ledger {
     round: u64,
     /// The last round whose dooms a scan has carried out, all of them.
     carried_out: u64,
+    pinned: Pinned,
 }
 
 /// How many invalidations a fill may miss before it counts as overtaken unseen.
@@ -125,9 +127,18 @@ impl Ledger {
             scan: Scan::Running,
             round: 0,
             carried_out: 0,
+            pinned: Pinned::default(),
         };
         ledger.replay(left);
         ledger
+    }
+
+    /// Deletes none of these.
+    pub(crate) fn sparing(self, pinned: &Pinned) -> Self {
+        Self {
+            pinned: pinned.clone(),
+            ..self
+        }
     }
 
     /// What the log says stands until a scan that begins after this is done.
@@ -263,11 +274,8 @@ impl Ledger {
             .dooms
             .iter()
             .filter(|doom| doom.pending > 0 && doom.is_match(subject));
-        worst(
-            pending
-                .map(|doom| doom.fate)
-                .chain(self.fate_by_time(subject, changed)),
-        )
+        let pending = pending.map(|doom| self.pinned.spared(subject, doom.fate));
+        worst(pending.chain(self.fate_by_time(subject, changed)))
     }
 
     /// What stands against a file by its time alone.
@@ -282,7 +290,8 @@ impl Ledger {
             changed <= *at && patterns.iter().any(|pattern| pattern.is_match(subject))
         });
         let mark = self.marks.last(subject).filter(|(_, at)| changed <= *at);
-        worst(standing.map(|(fate, ..)| fate).chain(mark.map(|_| Fate::Stale)))
+        let standing = standing.map(|(fate, ..)| self.pinned.spared(subject, fate));
+        worst(standing.chain(mark.map(|_| Fate::Stale)))
     }
 
     /// The files of an invalidation are gone.
@@ -380,7 +389,7 @@ mod tests {
     use crate::snapshot::log::Log;
 
     fn subject(line: &str) -> Subject<'_> {
-        Subject { line, own: None }
+        Subject::line(line)
     }
 
     fn patterns(text: &str) -> Arc<[KeyPattern]> {

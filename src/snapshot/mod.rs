@@ -5,10 +5,10 @@
 //! that a commit, a deletion and the watcher never interleave on one key. All of it blocks; callers are
 //! on blocking threads.
 //!
-//! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `pair` replaces
+//! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `last_good` keeps what is better than what comes, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `pinned` says what stays, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod anew;
@@ -28,6 +28,7 @@ mod gate;
 mod hosts;
 mod hot;
 mod index;
+mod last_good;
 mod layout;
 mod ledger;
 mod life;
@@ -37,6 +38,7 @@ mod marks;
 mod open;
 mod pair;
 mod parsed;
+mod pinned;
 mod read;
 mod reconcile;
 mod recover;
@@ -77,6 +79,7 @@ pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
 use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
+pub(crate) use pinned::Pinned;
 pub(crate) use read::Lookup;
 pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
 pub(crate) use upkeep::{Emptied, Resealed};
@@ -92,6 +95,7 @@ pub(crate) struct StoreOptions {
     pub(crate) backend: String,
     pub(crate) durability: Durability,
     pub(crate) bounds: Bounds,
+    pub(crate) pinned: Pinned,
     /// Bytes of bodies in memory.
     pub(crate) memory_bytes: u64,
     /// What use is dated by.
@@ -114,6 +118,7 @@ impl StoreOptions {
                 hosts: 1,
                 body_bytes: 1,
             },
+            pinned: Pinned::default(),
             memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
@@ -168,6 +173,8 @@ pub(crate) struct Store {
     evict_failed: AtomicU64,
     evict_trouble: Throttle,
     evict_notice: Throttle,
+    left: pinned::Left,
+    refusals: last_good::Refusals,
     /// When a host to give way was last looked for, in seconds since 1970.
     hosts_searched: AtomicU64,
     hosts_full: Throttle,

@@ -127,7 +127,7 @@ impl Store {
             })?;
         let log = Log::at(private.join("invalidations"));
         Ok(Arc::new(Self {
-            ledger: Mutex::new(Ledger::after(log.read(&fs, system_now()))),
+            ledger: Mutex::new(Ledger::after(log.read(&fs, system_now())).sparing(&options.pinned)),
             waiting: AtomicUsize::new(0),
             log: Mutex::new(log),
             gate: RwLock::new(()),
@@ -148,6 +148,8 @@ impl Store {
             evict_failed: AtomicU64::new(0),
             evict_trouble: Throttle::default(),
             evict_notice: Throttle::default(),
+            left: super::pinned::Left::default(),
+            refusals: super::last_good::Refusals::default(),
             hosts_searched: AtomicU64::new(0),
             hosts_full: Throttle::default(),
             is_watched: AtomicBool::new(false),
@@ -320,6 +322,7 @@ fn same_settings(store: Arc<Store>, options: &StoreOptions) -> Result<Arc<Store>
         ("durability", open.durability != options.durability),
         ("disk_limit", a.disk_bytes != b.disk_bytes),
         ("max_snapshots", a.snapshots != b.snapshots),
+        ("pinned", open.pinned != options.pinned),
         ("max_hosts", a.hosts != b.hosts),
         ("max_body", a.body_bytes != b.body_bytes),
         ("memory_limit", open.memory_bytes != options.memory_bytes),

@@ -10,7 +10,6 @@ use http::HeaderName;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Rendering, Seal, Sidecar, VariantId, VariantKey};
 use crate::key::Key;
-use crate::pattern::Subject;
 
 use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
@@ -286,13 +285,7 @@ impl Store {
             return None;
         }
         let own = sidecar.own_line();
-        self.ledger().fate(
-            Subject {
-                line: key.line(),
-                own: Some(&own),
-            },
-            file.changed_at(),
-        )
+        self.ledger().fate(sidecar.subject(&own), file.changed_at())
     }
 }
 

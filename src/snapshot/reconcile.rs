@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 use crate::fsops::{FileId, is_absence};
 use crate::head::{Generated, Sidecar, VariantId};
 use crate::key::{Key, KeyHash};
-use crate::pattern::{KeyPattern, Subject};
+use crate::pattern::KeyPattern;
 
 use super::Store;
 #[cfg(feature = "watch")]
@@ -228,10 +228,7 @@ impl Store {
     /// is left alone; later it is there.
     fn delete_doomed(&self, key: &Key, sidecar: &Sidecar, file: &FileId, occasion: Occasion) -> Looked {
         let own = sidecar.own_line();
-        let subject = Subject {
-            line: key.line(),
-            own: Some(&own),
-        };
+        let subject = sidecar.subject(&own);
         let is_younger = self.ledger().fate_by_time(subject, file.changed_at()) != Some(Fate::Delete);
         if occasion == Occasion::Change && is_younger {
             return Looked::Whole;
@@ -270,10 +267,7 @@ impl Store {
     ) -> Entered {
         let ledger = self.ledger();
         let own = sidecar.own_line();
-        let subject = Subject {
-            line: key.line(),
-            own: Some(&own),
-        };
+        let subject = sidecar.subject(&own);
         if judged.is_none() && ledger.fate(subject, variant.sidecar.changed_at()).is_some() {
             return Entered::Overtaken;
         }
@@ -287,7 +281,7 @@ impl Store {
             names = known.names_with(variant.id, names);
         }
         let entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
-        self.index.insert(entry.with_variant(variant));
+        self.index.insert(entry.with_variant(variant, sidecar.tags()));
         self.forget(&key.hash, variant.id);
         Entered::New
     }
@@ -338,6 +332,7 @@ mod tests {
     use super::*;
     use crate::head::{RenderingOrigin, VariantKey};
     use crate::snapshot::StoreOptions;
+    use crate::tags::Tags;
 
     /// A page with a variant, whose files are not there.
     fn page(store: &Store, key: &Key) -> VariantId {
@@ -353,8 +348,8 @@ mod tests {
             rendering: Some(RenderingOrigin::Backend),
         };
         let entry = KeyEntry::of(None, key, &names, key.line(), Life::stored(7))
-            .with_variant(variant(None, 0))
-            .with_variant(variant(selected.id(), selected.digest()));
+            .with_variant(variant(None, 0), &Tags::default())
+            .with_variant(variant(selected.id(), selected.digest()), &Tags::default());
         store.index.insert(entry);
         selected.id().unwrap()
     }

@@ -125,7 +125,7 @@ impl Store {
             let hashes: Vec<_> = some.iter().map(|entry| KeyHash::of(&entry.key)).collect();
             let ledger = self.ledger();
             for (entry, hash) in some.iter().zip(&hashes) {
-                let now = match fate {
+                let now = match self.options.pinned.spared(entry.subject(), fate) {
                     Fate::Delete => self.strike_out(hash, &entry.key),
                     Fate::Stale => self.mark_in_memory(hash, &entry.key),
                 };
@@ -161,6 +161,7 @@ impl Store {
         let key = Key::from_text(&*entry.key);
         let _stripe = self.stripe(key.hash.short());
         let now = self.index.get(&key);
+        let fate = self.options.pinned.spared(entry.subject(), fate);
         let cleared = match (fate, now) {
             // Stored anew since: those files are another rendering's.
             (Fate::Delete, Some(_)) => Ok(()),
@@ -304,7 +305,7 @@ impl Store {
         };
         if entry.variant(marked.id) == Some(marked) {
             let sidecar = sidecar.stamp();
-            let entry = (*entry).clone().with_variant(VariantEntry { sidecar, ..marked });
+            let entry = (*entry).clone().with_state(VariantEntry { sidecar, ..marked });
             self.index.insert(entry);
         }
     }

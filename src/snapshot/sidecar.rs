@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::head::{Ready, Rendering, RenderingOrigin, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
 use crate::headers::is_hop_by_hop;
+use crate::tags::Tags;
 
 /// Version of the format.
 pub(crate) const FORMAT: u32 = 1;
@@ -48,6 +49,8 @@ struct Shape<S> {
     headers: Vec<Vec<S>>,
     #[serde(default = "Vec::new")]
     vary: Vec<Vec<S>>,
+    #[serde(default = "Vec::new")]
+    tags: Vec<S>,
     expires_after: Option<u64>,
     body: Option<S>,
     length: Option<u64>,
@@ -84,6 +87,9 @@ pub(crate) fn to_text(sidecar: &Sidecar) -> String {
             "headers",
             &rows(sorted_fields(&rendering.head.headers).into_iter()),
         );
+        if !rendering.head.tags.is_empty() {
+            line("tags", &rows(rendering.head.tags.iter().map(quote)));
+        }
         if let Some(seconds) = rendering.head.expires_after {
             line("expires_after", &seconds.to_string());
         }
@@ -125,7 +131,7 @@ fn rows(rows: impl Iterator<Item = String>) -> String {
 }
 
 /// A TOML basic string, on one line.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {
@@ -215,10 +221,14 @@ fn rendering<S: AsRef<str>>(shape: &Shape<S>) -> Result<Option<Rendering>, Sidec
         (None, None, None) => None,
         _ => return Err(SidecarError::Value("body, length, seal")),
     };
+    // Fields that somebody wrote among the others are what they are.
+    let of_fields = Tags::take(&mut headers);
+    let named = shape.tags.iter().map(AsRef::as_ref);
     Ok(Some(Rendering {
         head: StoredHead {
             status,
             headers,
+            tags: Tags::of(named.chain(of_fields.iter())),
             expires_after: shape.expires_after,
             ready: Ready::default(),
         },
@@ -290,6 +300,7 @@ mod tests {
                     status: StatusCode::OK,
                     headers,
                     expires_after: Some(60),
+                    tags: Tags::of(["post-7", "news \"a\""]),
                     ready: Ready::default(),
                 },
                 body: Some(SealedBody {
@@ -332,6 +343,18 @@ mod tests {
                 "  [\"x-raw\", \"//4=\", \"base64\"],",
             ]
         );
+        assert!(
+            text.contains("\ntags = [\n  \"news \\\"a\\\"\",\n  \"post-7\",\n]\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn fields_that_name_tags_are_read_as_tags() {
+        let text = to_text(&example()).replace("[\"x-b\", \"2\"]", "[\"cache-tag\", \"zoo, news\"]");
+        let head = from_bytes(text.as_bytes()).unwrap().rendering.unwrap().head;
+        assert_eq!(head.tags, Tags::of(["news", "news \"a\"", "post-7", "zoo"]));
+        assert!(!head.headers.contains_key("cache-tag"));
     }
 
     /// More names than a map of fields can hold.

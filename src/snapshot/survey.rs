@@ -12,10 +12,12 @@ use crate::head::{Generated, Seal, Sidecar, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
 
+use super::last_good::{Refused, read_refused};
 use super::layout::{FileKind, FileName, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
 use super::log::Log;
 use super::open::check_marker;
+use super::pinned::Pinned;
 use super::read::{generated, is_unusable};
 use super::sidecar;
 
@@ -126,10 +128,7 @@ pub(crate) struct Found {
 impl Found {
     /// Whether a pattern is about its key.
     pub(crate) fn is_of(&self, is_match: impl Fn(Subject<'_>) -> bool) -> bool {
-        is_match(Subject {
-            line: self.key.line(),
-            own: Some(&self.sidecar.own_line()),
-        })
+        is_match(self.sidecar.subject(&self.sidecar.own_line()))
     }
 
     /// The body's file, from the root.
@@ -157,7 +156,12 @@ type EachFolder<'a> = dyn FnMut(Result<&Listed, (&Path, io::Error)>) + 'a;
 impl Survey {
     /// # Errors
     /// When there is no snapshot directory, or it is another format's or another site's.
-    pub(crate) fn of(dir: &Path, site: Option<&str>, faults: Option<FaultPlan>) -> Result<Self, Error> {
+    pub(crate) fn of(
+        dir: &Path,
+        site: Option<&str>,
+        pinned: &Pinned,
+        faults: Option<FaultPlan>,
+    ) -> Result<Self, Error> {
         let fs = Fs::new(faults);
         let unreadable = |error| Error::directory("read the snapshot directory", dir, error);
         let hint = "name it with `--snapshots`, or the file that names it with `--config`";
@@ -175,7 +179,7 @@ impl Survey {
         }
         check_marker(&fs, &root, site).map_err(|fault| fault.into_error(unreadable))?;
         let log = Log::at(root.join(PRIVATE).join("invalidations"));
-        let ledger = Ledger::after(log.read(&fs, system_now()));
+        let ledger = Ledger::after(log.read(&fs, system_now())).sparing(pinned);
         Ok(Self { fs, root, ledger })
     }
 
@@ -260,10 +264,8 @@ impl Survey {
     /// When a rendering was generated; nothing where it is about to be removed, or is none.
     pub(crate) fn clock(&self, found: &Found) -> Option<Generated> {
         let rendering = found.sidecar.rendering.as_ref()?;
-        let subject = Subject {
-            line: found.key.line(),
-            own: Some(&found.sidecar.own_line()),
-        };
+        let own = found.sidecar.own_line();
+        let subject = found.sidecar.subject(&own);
         match self.ledger.fate_by_time(subject, found.file.changed_at()) {
             Some(Fate::Delete) => None,
             Some(Fate::Stale) => Some(Generated::Invalidated),
@@ -306,6 +308,11 @@ impl Survey {
         self.fs.stat(&self.root.join(path))
     }
 
+    /// What was refused in favour of what is stored, the oldest first.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        read_refused(&self.fs, &self.root.join(PRIVATE))
+    }
+
     /// The names in a folder of [`PRIVATE`]; none where there is no such folder.
     pub(crate) fn private(&self, name: &str) -> Vec<OsString> {
         let listed = self.fs.read_dir(&self.root.join(PRIVATE).join(name));
@@ -338,7 +345,7 @@ mod tests {
         for name in &names {
             std::fs::write(dir.path().join(name), "format = 1").unwrap();
         }
-        let survey = Survey::of(dir.path(), None, None).unwrap();
+        let survey = Survey::of(dir.path(), None, &Pinned::default(), None).unwrap();
         let listed = survey.list(PathBuf::new()).unwrap();
         let mut groups: Vec<Vec<_>> = listed
             .groups()

@@ -277,10 +277,11 @@ impl Store {
         let subject = Subject {
             line: key.line(),
             own: (own != key.line()).then_some(&*own),
+            tags: sidecar.tags(),
         };
         let life = Life::found(last_cared(clock, file));
         let entry = KeyEntry::new(key, stem.folder(), &sidecar.variant.names(), &own, life);
-        let entry = entry.with_variant(variant);
+        let entry = entry.with_variant(variant, sidecar.tags());
         let ledger = self.ledger();
         if ledger.fate(subject, file.changed_at()).is_some() {
             return false;

@@ -17,11 +17,13 @@ use crate::head::{
 };
 use crate::key::Key;
 use crate::pattern::Subject;
+use crate::tags::NO_TAGS;
 
 use super::Store;
 use super::body::{FinishedBody, WriteError};
 use super::forms::Coded;
 use super::index::{KeyEntry, VariantEntry, sorted};
+use super::last_good::Judge;
 use super::layout::{Stem, extension};
 use super::ledger::Fate;
 use super::life::Life;
@@ -48,6 +50,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) epoch: u64,
     /// How many variants the key may have.
     pub(crate) max_variants: usize,
+    /// Whether it may take the place of what is stored.
+    pub(crate) judge: Judge<'a>,
     /// In which its body is to be made ready.
     pub(crate) codings: Codings,
 }
@@ -79,6 +83,8 @@ pub(crate) enum CommitError {
     Hosts,
     #[error("more is stored than may be, and nothing goes")]
     NoRoom,
+    #[error("what is stored is a whole page, and this is none")]
+    Rejected,
     #[error("cannot write the snapshot")]
     Disk(#[from] io::Error),
 }
@@ -128,11 +134,16 @@ impl Store {
         let key = candidate.key;
         let _stripe = self.stripe(key.hash.short());
         let own = format!("{}:{}", candidate.method, candidate.url);
+        let tags = candidate.head.tags.clone();
         let subject = Subject {
             line: key.line(),
             own: Some(&own),
+            tags: &tags,
         };
         self.check_standing(candidate.epoch, subject)?;
+        if is_new && self.is_left_to_pinned(subject) {
+            return Err(CommitError::NoRoom);
+        }
         let _host = self.hold_host(key)?;
         let stem = Stem::of(key);
         let base = self.standing_base(&stem, key)?;
@@ -166,10 +177,13 @@ impl Store {
                 origin: RenderingOrigin::Backend,
             }),
         };
+        if let Some(old) = &old {
+            self.check_last_good(candidate.judge, (&stem, id), (old, &new), &kept)?;
+        }
         // No invalidation takes a number between the last look at the ledger and the sidecar's appearance
         // in directory and index: one came before, and this is refused; or it comes after, finds it there
         // and has it removed.
-        let new_blocks = body_blocks(&new);
+        let (new_blocks, new_coded) = (body_blocks(&new), Coded::of(&new));
         let admit = |place: Placing<'_>| {
             let _admission = self.admission();
             self.check_standing(candidate.epoch, subject)?;
@@ -181,25 +195,29 @@ impl Store {
             let mut entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
             // Known from the start, so that the watcher does not take it for another program's.
             if let Some(sidecar) = placeholder {
-                entry = entry.with_variant(VariantEntry {
-                    id: None,
-                    digest: 0,
-                    generated: Generated::Unmarked,
-                    sidecar: sidecar.stamp(),
-                    blocks: blocks(sidecar.size()),
-                    coded: Coded::default(),
-                    rendering: None,
-                });
+                entry = entry.with_variant(
+                    VariantEntry {
+                        id: None,
+                        digest: 0,
+                        generated: Generated::Unmarked,
+                        sidecar: sidecar.stamp(),
+                        blocks: blocks(sidecar.size()),
+                        coded: Coded::default(),
+                        rendering: None,
+                    },
+                    &NO_TAGS,
+                );
             }
-            self.index.insert(entry.with_variant(VariantEntry {
+            let new = VariantEntry {
                 id,
                 digest,
                 generated: Generated::At(candidate.generated),
                 sidecar: sidecar.stamp(),
                 blocks: blocks(sidecar.size()).saturating_add(new_blocks),
-                coded: Coded::of(&new),
+                coded: new_coded,
                 rendering: Some(RenderingOrigin::Backend),
-            }));
+            };
+            self.index.insert(entry.with_variant(new, &tags));
             Ok(())
         };
         self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
@@ -277,10 +295,7 @@ impl Store {
     ) -> Result<(), CommitError> {
         let key = candidate.key;
         let own = base.own_line();
-        let subject = Subject {
-            line: key.line(),
-            own: Some(&own),
-        };
+        let subject = base.subject(&own);
         let known = self.index.get(key).and_then(|entry| entry.variant(None));
         let on_disk = base.rendering.as_ref().map(|rendering| generated(rendering, old));
         let clock = known.map(|known| known.generated).or(on_disk);
@@ -297,7 +312,7 @@ impl Store {
         let ledger = self.ledger();
         let life = Life::stored(self.options.clock.unix_seconds());
         let entry = KeyEntry::of(entry, key, &base.variant.names(), &own, life);
-        self.index.insert(entry.with_variant(VariantEntry {
+        let standing = VariantEntry {
             id: None,
             digest: base.variant.digest(),
             generated: clock.unwrap_or(Generated::Unmarked),
@@ -305,7 +320,8 @@ impl Store {
             blocks: blocks(sidecar.size()).saturating_add(body_blocks(base)),
             coded: Coded::of(base),
             rendering: base.rendering.as_ref().map(|rendering| rendering.origin),
-        }));
+        };
+        self.index.insert(entry.with_variant(standing, base.tags()));
         drop((ledger, admission));
         self.forget(&key.hash, None);
         Ok(())

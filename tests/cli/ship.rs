@@ -109,7 +109,7 @@ fn a_directory_gets_a_page_for_each_command_that_says_all_that_help_does() {
     }
     let page = read("phantom-frame-rm.1");
     for text in [
-        "\\fBphantom\\-frame rm\\fR [OPTIONS] <PATTERN>",
+        "\\fBphantom\\-frame rm\\fR [OPTIONS] [PATTERN]",
         "\\fI<PATH>\\fR\nThe directory of the snapshots",
         "Exit codes: 0, also if nothing matched",
     ] {

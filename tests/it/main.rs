@@ -32,6 +32,7 @@ mod invalidate;
 mod key;
 mod kinds;
 mod large;
+mod last_good;
 mod leaks;
 mod library;
 mod limits;
@@ -41,6 +42,7 @@ mod miss;
 mod negative;
 mod once;
 mod overtaken;
+mod pinned;
 mod poison;
 #[cfg(feature = "crawl")]
 mod prerender;
@@ -56,6 +58,7 @@ mod smuggling;
 mod stale;
 mod storable;
 mod store_rules;
+mod tags;
 #[cfg(feature = "tls")]
 mod tls;
 mod told;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::rule::{Captures, Piece, RuleError, Source, pieces};
-use crate::pattern::KeyPattern;
+use crate::pattern::{KeyPattern, TAG};
 
 /// Why a file's name cannot stand in a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +44,7 @@ impl Target {
     /// browsers, by `encodeURIComponent`), since keys are URLs as they were sent. What was not captured
     /// becomes `*`.
     pub(super) fn patterns(&self, captures: &Captures) -> Result<BTreeSet<String>, Unusable> {
-        let used = self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Capture(name) => captures.get(name),
-            Piece::Text(_) => None,
-        });
+        let used = self.captures().filter_map(|name| captures.get(name));
         let mut plain = true;
         for text in used {
             if text
@@ -59,6 +56,12 @@ impl Target {
             // With one of these it would be another pattern.
             plain &= !text.contains(['?', '#']);
         }
+        if self.is_of_tag() {
+            // A tag is matched whole: where it is not known which, it may be any.
+            let is_known = self.captures().all(|name| captures.contains_key(name));
+            let tag = || self.fill(|name| captures.get(name).cloned().unwrap_or_default());
+            return Ok(BTreeSet::from([if is_known { tag() } else { "*".to_owned() }]));
+        }
         let fill = |encode: fn(&str) -> String| {
             self.fill(|name| captures.get(name).map_or_else(|| "*".into(), |text| encode(text)))
         };
@@ -67,6 +70,17 @@ impl Target {
             patterns.insert(fill(str::to_owned));
         }
         Ok(patterns)
+    }
+
+    fn captures(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Capture(name) => Some(&**name),
+            Piece::Text(_) => None,
+        })
+    }
+
+    fn is_of_tag(&self) -> bool {
+        matches!(self.pieces.first(), Some(Piece::Text(text)) if text.starts_with(TAG))
     }
 
     fn fill(&self, text_of: impl Fn(&str) -> String) -> String {
@@ -137,6 +151,8 @@ mod tests {
             ("/blog/{slug}", "what?", &["/blog/what%3F"]),
             ("GET:/{slug}/{slug}", "x", &["GET:/x/x"]),
             ("/blog/*", "a*b", &["/blog/*"]),
+            ("tag:post-{slug}", "what? é", &["tag:post-what? é"]),
+            ("tag:news", "x", &["tag:news"]),
         ] {
             let target = Target::parse(target, &sources).unwrap();
             let patterns = target.patterns(&captures(&[("slug", slug)])).unwrap();
@@ -148,6 +164,9 @@ mod tests {
         }
         let unknown = target.patterns(&Captures::new()).unwrap();
         assert_eq!(unknown, BTreeSet::from(["/blog/*".to_owned()]));
+        let target = Target::parse("tag:post-{slug}", &sources).unwrap();
+        let unknown = target.patterns(&Captures::new()).unwrap();
+        assert_eq!(unknown, BTreeSet::from(["*".to_owned()]), "any of them");
     }
 
     #[test]
@@ -159,6 +178,7 @@ mod tests {
             ("", "is not a pattern"),
             ("/a\n", "is not a pattern"),
             ("/{", "enclose a name"),
+            ("tag:post-*", "matched whole"),
         ] {
             let error = Target::parse(target, &sources).unwrap_err().to_string();
             assert!(error.contains(expected), "{target}: {error}");

@@ -7,6 +7,7 @@ use crate::policy::freshness::{
     Lifetime, LifetimeRules, Stated, dates_as_they_came, expires_after, generated,
 };
 use crate::policy::reuse::{Reuse, may_serve_stale, reuse};
+use crate::tags::Tags;
 
 use super::*;
 
@@ -43,6 +44,7 @@ fn head() -> impl Strategy<Value = StoredHead> {
                 false => headers,
             },
             expires_after,
+            tags: Tags::default(),
             ready: Ready::default(),
         }
     })

@@ -27,6 +27,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
         status: text.optional("status", Text::number)?,
         tombstone: None,
         headers: Vec::new(),
+        tags: Vec::new(),
         expires_after: None,
         body: None,
         length: None,
@@ -35,6 +36,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
     if shape.status.is_some() {
         shape.tombstone = text.optional("tombstone", |text| text.skip("true").map(|()| true))?;
         shape.headers = text.field("headers", Text::rows)?;
+        shape.tags = text.optional("tags", Text::strings)?.unwrap_or_default();
         shape.expires_after = text.optional("expires_after", Text::number)?;
         shape.body = text.optional("body", Text::string)?;
         if shape.body.is_some() {
@@ -138,6 +140,18 @@ impl<'a> Text<'a> {
         }
         Some(rows)
     }
+
+    /// One a line.
+    fn strings(&mut self) -> Option<Vec<Cow<'a, str>>> {
+        self.skip("[\n")?;
+        let mut strings = Vec::new();
+        while self.skip("]").is_none() {
+            self.skip("  ")?;
+            strings.push(self.string()?);
+            self.skip(",\n")?;
+        }
+        Some(strings)
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +176,7 @@ mod tests {
             status: shape.status,
             tombstone: shape.tombstone,
             headers: rows(shape.headers),
+            tags: shape.tags.into_iter().map(Cow::into_owned).collect(),
             vary: rows(shape.vary),
             expires_after: shape.expires_after,
             body: shape.body.map(Cow::into_owned),
@@ -186,6 +201,8 @@ mod tests {
         };
         let maybe = |some: BoxedStrategy<String>| prop_oneof![Just(String::new()), some];
         let number = || any::<u32>().prop_map(|number| number.to_string());
+        let tags = prop::collection::vec(string().prop_map(|tag| format!("  {tag},\n")), 0..4)
+            .prop_map(|tags| format!("[\n{}]", tags.concat()));
         let body = (string(), number(), string())
             .prop_map(|(body, length, seal)| format!("body = {body}\nlength = {length}\nseal = {seal}\n"));
         let rendering = (
@@ -195,11 +212,12 @@ mod tests {
             ),
             maybe(line("tombstone", Just("true".to_owned()).boxed()).boxed()),
             line("headers", rows().boxed()),
+            maybe(line("tags", tags.boxed()).boxed()),
             maybe(line("expires_after", number().boxed()).boxed()),
             maybe(body.boxed()),
         )
-            .prop_map(|(status, tombstone, headers, expires, body)| {
-                format!("{status}{tombstone}{headers}{expires}{body}")
+            .prop_map(|(status, tombstone, headers, tags, expires, body)| {
+                format!("{status}{tombstone}{headers}{tags}{expires}{body}")
             });
         let (key, method, url) = (string(), string(), string());
         (

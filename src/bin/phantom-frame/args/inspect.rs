@@ -33,6 +33,8 @@ pub(crate) struct Order {
     pub(crate) by: String,
     pub(crate) reverse: bool,
     pub(crate) tree: bool,
+    pub(crate) tags: bool,
+    pub(crate) rejected: bool,
 }
 
 const LS_HELP: &str = "\
@@ -46,9 +48,16 @@ no-cache (asked about each time); unmarked (has a lifetime, and nobody knows
 whether it is over); invalidated (kept, to be asked about). What is stale,
 no-cache, unmarked or invalidated is not used before the backend was asked.
 
---json: directory, snapshots (line, page, parts, variant, status, bytes, state,
-age, left, lifetime, given_by, serves_when_down, generated, rule, file, torn),
-unread.
+--tags puts behind each page what the backend tagged it with.
+
+--rejected lists what `keep_last_good` refused, the latest last: when, why
+(empty; cut: it does not end as a page; small), how large it was, and how large
+the page was that stayed. The log is bounded, and keeps what is stored since.
+
+--json: directory, snapshots (line, page, parts, variant, status, tags, bytes,
+state, age, left, lifetime, given_by, serves_when_down, generated, rule, file,
+torn), unread; with --rejected: directory, rejected (page, line, why, at, age,
+bytes, stored_bytes, seal).
 
 Needs no lock: a server may be at work. Exit codes: 0; 1 a folder could not be
 read; 2 wrong usage or configuration.";
@@ -111,8 +120,8 @@ Exit codes: 0 all is well, or put right; 1 something was found, or is left;
 
 const RM_HELP: &str = "\
 PATTERN is that of invalidations: a path with every query (\"/blog/*\", where `*`
-is any run of characters), a key (\"GET:/blog?page=2\"), or \"*\". Variants go with
-their pages; bodies that were changed by hand are moved to .phantom/displaced.
+is any run of characters), a key (\"GET:/blog?page=2\"), a tag (\"tag:news\"), or
+\"*\"; --tag TAG is another way to write a tag. Variants go with their pages; bodies that were changed by hand are moved to .phantom/displaced.
 
 Works beside a server: files are the truth, and it takes a page that went for
 an invalidation of it. What it is fetching at that moment it may still store;
@@ -193,6 +202,14 @@ pub(super) fn commands() -> [Command; 8] {
                     .help("In which order: the largest, oldest, worst first"),
             )
             .arg(switch("reverse", "The other way round").short('r'))
+            .arg(switch("tags", "What each is tagged with"))
+            .arg(
+                switch(
+                    "rejected",
+                    "What came and was no whole page, and did not replace one",
+                )
+                .conflicts_with_all(["tree", "tags", "reverse"]),
+            )
             .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
@@ -224,8 +241,15 @@ pub(super) fn commands() -> [Command; 8] {
         command("rm", "Remove what matches a pattern", RM_HELP)
             .arg(
                 pattern()
-                    .required(true)
+                    .required_unless_present("tag")
                     .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
+            )
+            .arg(
+                Arg::new("tag")
+                    .long("tag")
+                    .value_name("TAG")
+                    .conflicts_with("pattern")
+                    .help("Those that the backend tagged so"),
             )
             .arg(switch("dry-run", "List what would go, and remove nothing").short('n')),
         command("gc", "Finish, sweep and evict", GC_HELP),
@@ -270,6 +294,8 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
                 by: needed("sort"),
                 reverse: matches.get_flag("reverse"),
                 tree: matches.get_flag("tree"),
+                tags: matches.get_flag("tags"),
+                rejected: matches.get_flag("rejected"),
             },
         },
         "show" => Inspect::Show {
@@ -281,7 +307,7 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
             fix: matches.get_flag("fix"),
         },
         "rm" => Inspect::Rm {
-            pattern: needed("pattern"),
+            pattern: text("tag").map_or_else(|| needed("pattern"), |tag| format!("tag:{tag}")),
             dry_run: matches.get_flag("dry-run"),
         },
         "gc" => Inspect::Gc,

@@ -18,6 +18,9 @@ pub(super) fn run(
     order: &Order,
     is_json: bool,
 ) -> anyhow::Result<ExitCode> {
+    if order.rejected {
+        return rejected(artefact, pattern, is_json);
+    }
     let mut rows = Vec::new();
     let unread = artefact.list(pattern, &mut |row| rows.push(row))?;
     sort(&mut rows, order);
@@ -30,7 +33,7 @@ pub(super) fn run(
     } else if order.tree {
         tree::print(&mut out, &rows);
     } else {
-        table(&mut out, &rows);
+        table(&mut out, &rows, order);
     }
     out.finish().context("cannot print the list")?;
     if rows.is_empty() && !is_json {
@@ -43,6 +46,46 @@ pub(super) fn run(
         output::warn(&format!("cannot be read: {}", plain(folder)));
     }
     Ok(ExitCode::from(u8::from(!unread.is_empty())))
+}
+
+fn rejected(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow::Result<ExitCode> {
+    let rejected = artefact.rejected(pattern)?;
+    let mut out = Out::new();
+    if is_json {
+        let rows = rejected.iter().map(|one| {
+            json!({
+                "page": one.page,
+                "line": one.line,
+                "why": one.why,
+                "at": one.at,
+                "age": one.age,
+                "bytes": one.bytes,
+                "stored_bytes": one.stored_bytes,
+                "seal": one.seal,
+            })
+        });
+        let directory = artefact.directory().display().to_string();
+        out.json(&json!({ "directory": directory, "rejected": rows.collect::<Vec<_>>() }));
+    } else if !rejected.is_empty() {
+        out.line(format_args!(
+            "{HEADING} AGE  WHY          SIZE      STORED  PAGE{HEADING:#}"
+        ));
+        for one in &rejected {
+            out.line(format_args!(
+                "{:>4}  {:<5}  {:>10}  {:>10}  {}",
+                span(one.age),
+                plain(&one.why),
+                size(one.bytes),
+                size(one.stored_bytes),
+                plain(&one.page)
+            ));
+        }
+    }
+    out.finish().context("cannot print the list")?;
+    if rejected.is_empty() && !is_json {
+        output::note("nothing was rejected");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sort(rows: &mut [Row], order: &Order) {
@@ -60,7 +103,7 @@ fn sort(rows: &mut [Row], order: &Order) {
     }
 }
 
-fn table(out: &mut Out, rows: &[Row]) {
+fn table(out: &mut Out, rows: &[Row], order: &Order) {
     if rows.is_empty() {
         return;
     }
@@ -73,7 +116,7 @@ fn table(out: &mut Out, rows: &[Row]) {
     for (row, freshness) in rows.iter().zip(&freshness) {
         let age = row.freshness.age.map_or("-".into(), span);
         out.line(format_args!(
-            "{:>6}  {:>10}  {age:>4}  {freshness:width$}  {}{}{}",
+            "{:>6}  {:>10}  {age:>4}  {freshness:width$}  {}{}{}{}",
             row.status,
             size(row.bytes),
             plain(&row.page()),
@@ -83,6 +126,7 @@ fn table(out: &mut Out, rows: &[Row]) {
             } else {
                 ""
             },
+            tags(row, order),
         ));
     }
     let bytes = rows.iter().map(|row| row.bytes).sum();
@@ -91,6 +135,13 @@ fn table(out: &mut Out, rows: &[Row]) {
         count(rows.len() as u64, "snapshot"),
         size(bytes)
     ));
+}
+
+fn tags(row: &Row, order: &Order) -> String {
+    match order.tags && !row.tags.is_empty() {
+        true => format!("  ({})", plain(&row.tags.join(", "))),
+        false => String::new(),
+    }
 }
 
 /// The state, and for how long it has been or will be.
@@ -134,6 +185,7 @@ pub(super) fn row_as_json(row: &Row) -> Value {
         "parts": map(&row.parts),
         "variant": map(&row.variant),
         "status": row.status,
+        "tags": row.tags,
         "bytes": row.bytes,
         "state": freshness.state.as_str(),
         "age": freshness.age,

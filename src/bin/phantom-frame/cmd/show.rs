@@ -80,6 +80,9 @@ fn text(out: &mut Out, page: &Page) {
     if let Some(site) = &page.site {
         field("site", site);
     }
+    if !row.tags.is_empty() {
+        field("tags", &row.tags.join(", "));
+    }
     field("sidecar", &page.sidecar);
     match page.body {
         BodyState::None => field("body", "none"),
