@@ -94,6 +94,10 @@ pub fn check(config: &CreateProxyConfig, options: &PrerenderOptions) -> Result<(
 }
 
 fn read_only(proxy: &Proxy) -> Error {
+    if proxy.is_frozen() {
+        let what = "nothing is rendered: only what is stored is served (`frozen`), and no backend is asked";
+        return Error::new(ErrorKind::Frozen, what).with_hint("render without `frozen` (`--frozen=false`)");
+    }
     let directory = match proxy.snapshot_dir() {
         Some(directory) => directory.display().to_string(),
         None => "the snapshot directory".into(),

@@ -22,6 +22,7 @@ mod foreign;
 mod forward;
 mod frameworks;
 mod freshness;
+mod frozen;
 mod hit;
 mod hostile;
 mod hot;
