@@ -201,7 +201,7 @@ pub(super) fn selecting(found: &Found) -> Vec<(String, String)> {
 }
 
 /// What follows line 1 of a key text.
-fn parts(text: &str, line: &str) -> Vec<(String, String)> {
+pub(super) fn parts(text: &str, line: &str) -> Vec<(String, String)> {
     let rest = text.strip_prefix(line).unwrap_or_default();
     let parts = rest.split('\n').filter_map(|part| {
         let (name, rest) = part.split_once(' ')?;
@@ -212,7 +212,7 @@ fn parts(text: &str, line: &str) -> Vec<(String, String)> {
 }
 
 /// The path of a URL that a fill asked for.
-fn path_of(url: &str) -> &str {
+pub(super) fn path_of(url: &str) -> &str {
     url.split_once('?').map_or(url, |(path, _)| path)
 }
 

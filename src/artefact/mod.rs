@@ -8,6 +8,8 @@
 mod address;
 mod findings;
 mod inspector;
+#[cfg(feature = "cli")]
+mod kept;
 mod listing;
 mod page;
 mod removal;
@@ -23,6 +25,9 @@ use crate::config::check::{self, RuleBook};
 use crate::error::{Error, ErrorKind};
 use crate::pattern::KeyPattern;
 use crate::snapshot::{Store, StoreOptions, Survey};
+
+#[cfg(feature = "cli")]
+pub(crate) use kept::KeptPage;
 
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};

@@ -33,7 +33,10 @@ async fn site() -> Backend {
         };
         backend.on(path, answer);
     }
-    backend.on("/s.css", Answer::page("body{}").with("Content-Type", "text/css"));
+    backend.on(
+        "/s.css",
+        Answer::new(200).with("Content-Type", "text/css").body("body{}"),
+    );
     backend.on("/moved", Answer::new(301).with("Location", "/blog/hello"));
     backend
 }

@@ -16,6 +16,8 @@ mod dates;
 mod directives;
 mod downgrade;
 mod every_fault;
+#[cfg(feature = "cli")]
+mod export;
 mod faults;
 mod floods;
 mod foreign;

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod export;
 mod fill;
 pub(crate) mod init;
 pub(crate) mod inspect;
