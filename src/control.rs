@@ -36,6 +36,7 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
 const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];
 const ELSEWHERE: &str = "send the request to the control server of the process that writes the directory";
+const FROZEN: &str = "change the directory where its pages are rendered, and deploy that";
 const ON_DISK: &str = "repeat the request when the disk works again";
 const ACCEPTED: &str = "no body and no query for everything; else ?pattern=/blog/* (repeatable), or JSON \
     {\"pattern\": \"/blog/*\"} or {\"patterns\": [\"/a\", \"/b\"]}; of tags, tag and tags in place of them; and ?mode=delete, ?mode=stale or ?mode=render";
@@ -281,6 +282,7 @@ impl Refusal {
                 "repeat the request when `GET /readyz` answers 200",
             ),
             ErrorKind::Locked => Self::new(StatusCode::CONFLICT, text, ELSEWHERE),
+            ErrorKind::Frozen => Self::new(StatusCode::CONFLICT, text, FROZEN),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, ON_DISK),
         }
     }
@@ -290,6 +292,7 @@ impl Refusal {
         match error {
             RefreshError::Pattern { .. } => Self::unclear(text),
             RefreshError::ReadOnly => Self::new(StatusCode::CONFLICT, text, ELSEWHERE),
+            RefreshError::Frozen => Self::new(StatusCode::CONFLICT, text, FROZEN),
             RefreshError::Disk(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text, ON_DISK),
         }
     }

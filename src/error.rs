@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Locked,
     /// What was asked for is not stored.
     Absent,
+    /// `frozen` is set, and what was asked for takes a backend, or writes.
+    Frozen,
     /// The snapshot directory has not been read through since the start, so what is stored is not known yet.
     NotReady,
 }

@@ -12,6 +12,9 @@ pub mod control;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod error;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod export;
 mod flight;
 mod fsops;
 #[cfg(any(test, feature = "fuzzing"))]

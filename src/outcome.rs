@@ -214,6 +214,20 @@ reasons! {
     UpgradeOff = "upgrade-off", Request, "turn `enable_websocket` on to have upgrades tunnelled";
     /// The request asks for a tunnel.
     Upgrade = "upgrade", Request, "nothing: tunnels are never stored";
+    /// `frozen` is on, and the method is neither GET nor HEAD.
+    FrozenMethod = "frozen-method", Method, "nothing, if it is meant: where `frozen` is on there is no backend that could take it";
+    /// `frozen` is on, and the request asks for a tunnel.
+    FrozenUpgrade = "frozen-upgrade", Request, "nothing, if it is meant: where `frozen` is on there is no backend that a tunnel could lead to";
+    /// `frozen` is on, and nothing is stored that could answer.
+    NotStored = "not-stored", UriMiss, "render the page into the directory (`prerender`), and deploy that; `/404.html` or `/404`, stored, is shown in place of what is missing";
+    /// `frozen` is on, and what is stored is not what was sealed.
+    Damaged = "damaged", UriMiss, "see the log for the file, and `phantom-frame verify`; take the directory's commit again, or accept an edit with `reseal`";
+    /// `frozen` is on, and the path's own page answers for a query that is not stored.
+    OtherQuery = "other-query", UriMiss, "nothing, if the query changes nothing; else render the page with it into the directory";
+    /// `frozen` is on, and another rendering answers than the one that the request's fields select.
+    OtherVariant = "other-variant", VaryMiss, "nothing, if it is meant; else render the variant into the directory";
+    /// `frozen` is on, and the page of another host answers, or one that is nobody's in particular.
+    OtherHost = "other-host", UriMiss, "set `public_url` where the pages are rendered, so that the host is no part of the key";
 }
 
 #[cfg(test)]

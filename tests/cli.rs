@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "cli/frozen.rs"]
+mod frozen;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/prerender.rs"]

@@ -17,6 +17,8 @@ enum Level {
     Helpers,
     Flow,
     Doors,
+    /// What takes several doors.
+    Errands,
     Facade,
 }
 
@@ -54,7 +56,8 @@ const LEVELS: &[(&str, Level)] = &[
     // Takes any router; doors and programs run on it.
     ("server", Level::Helpers),
     ("prerender", Level::Doors),
-    ("export", Level::Doors),
+    // Reads as the commands on the directory do, and finds links as prerendering does.
+    ("export", Level::Errands),
     ("demo", Level::Doors),
     // Checks any of them; only compiled for tests and fuzz targets.
     ("fuzzing", Level::Facade),

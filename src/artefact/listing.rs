@@ -214,7 +214,7 @@ pub(super) fn parts(text: &str) -> Vec<(String, String)> {
 }
 
 /// The path of a URL that a fill asked for.
-fn path_of(url: &str) -> &str {
+pub(super) fn path_of(url: &str) -> &str {
     url.split_once('?').map_or(url, |(path, _)| path)
 }
 

@@ -9,6 +9,8 @@ mod address;
 mod explain;
 mod findings;
 mod inspector;
+#[cfg(feature = "cli")]
+mod kept;
 mod listing;
 mod page;
 mod rejected;
@@ -26,6 +28,9 @@ use crate::pattern::KeyPattern;
 use crate::snapshot::{Store, StoreOptions, Survey};
 
 pub use explain::{Answered, Asked, Explained, Question, Sent, explain};
+#[cfg(feature = "cli")]
+pub(crate) use kept::KeptPage;
+
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};

@@ -44,6 +44,15 @@ impl CreateProxyConfig {
         })
     }
 
+    /// Default settings, and a directory that is all there is: no backend, no writes ([`Settings::frozen`]).
+    pub fn frozen(snapshot_dir: impl Into<PathBuf>) -> Self {
+        Self::from(Settings {
+            frozen: true,
+            snapshot_dir: snapshot_dir.into(),
+            ..Settings::default()
+        })
+    }
+
     /// Sets [`Settings::include_paths`].
     #[must_use]
     pub fn with_include_paths(self, paths: Vec<String>) -> Self {

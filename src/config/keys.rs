@@ -163,7 +163,7 @@ const RUN: &str = "Log and control";
 
 // One line a setting, however long.
 #[rustfmt::skip]
-static KEYS: [Key; 75] = [
+static KEYS: [Key; 76] = [
     key(WHERE, "proxy_url", Field::Text(|s| &mut s.proxy.proxy_url), "The backend whose pages are served")
         .flag_named("backend")
         .or_flag("proxy-url"),
@@ -195,6 +195,8 @@ static KEYS: [Key; 75] = [
     key(WHAT, "pinned", Field::List(|s| &mut s.proxy.pinned), "What is never evicted, and kept to be validated where an invalidation would delete it: \"/\", \"tag:front\""),
     key(WHAT, "forward_get_only", Field::Switch(|s| &mut s.proxy.forward_get_only), "Refuse every method but GET and HEAD")
         .flag_named("forward-get-only"),
+    key(WHAT, "frozen", Field::Switch(|s| &mut s.proxy.frozen), "Serve what is stored and nothing else: no backend, no writes, nothing grows stale")
+        .flag_named("frozen"),
     key(WHAT, "enable_websocket", Field::Switch(|s| &mut s.proxy.enable_websocket), "Tunnel upgrades such as WebSockets; if not, answer 501")
         .flag_named("enable-websocket"),
     key(WHAT, "upgrade_protocols", Field::List(|s| &mut s.proxy.upgrade_protocols), "The protocols that may be tunnelled; \"*\" means any but h2c"),

@@ -147,6 +147,7 @@ impl Loaded {
             ErrorKind::Config
             | ErrorKind::Bind
             | ErrorKind::Locked
+            | ErrorKind::Frozen
             | ErrorKind::Absent
             | ErrorKind::NotReady => None,
         });

@@ -94,6 +94,9 @@ pub struct Settings {
     pub upgrade_protocols: Vec<String>,
     /// Whether methods other than GET and HEAD are refused with 405. Default false.
     pub forward_get_only: bool,
+    /// Whether the directory is all there is: no backend is asked, nothing is written, nothing grows stale. Default
+    /// false.
+    pub frozen: bool,
 
     /// Where the snapshots are. Default `snapshots`, relative to the configuration file or the
     /// working directory.
@@ -254,6 +257,7 @@ impl Default for Settings {
             enable_websocket: true,
             upgrade_protocols: vec!["*".into()],
             forward_get_only: false,
+            frozen: false,
             snapshot_dir: "snapshots".into(),
             site: None,
             public_url: None,

@@ -158,7 +158,9 @@ impl ServerSettings {
         self.check_ports()?;
         self.check_limits()?;
         check_log(&self.log)?;
-        check::backend_url(&self.proxy.proxy_url)?;
+        if !self.proxy.frozen {
+            check::backend_url(&self.proxy.proxy_url)?;
+        }
         check::rule_book(&self.proxy_config()).map(|_| ())
     }
 
@@ -204,7 +206,8 @@ impl ServerSettings {
             )
             .with_hint("give `control_port` another number"));
         }
-        match own_address(&self.proxy.proxy_url, self.proxy_bind, self.proxy_port) {
+        let is_asked = !self.proxy.frozen;
+        match is_asked && own_address(&self.proxy.proxy_url, self.proxy_bind, self.proxy_port) {
             true => Err(Error::config(
                 "proxy_url",
                 format!(
@@ -343,6 +346,19 @@ mod tests {
             Ipv4Addr::UNSPECIFIED.into(),
             443
         ));
+    }
+
+    #[test]
+    fn where_no_backend_is_asked_its_address_does_not_matter() {
+        for url in ["http://localhost:3000", "nonsense"] {
+            let set = |settings: &mut ServerSettings| settings.proxy.proxy_url = url.into();
+            assert_eq!(blamed(set), Some("proxy_url"), "{url}");
+            let frozen = |settings: &mut ServerSettings| {
+                set(settings);
+                settings.proxy.frozen = true;
+            };
+            assert_eq!(blamed(frozen), None, "{url}");
+        }
     }
 
     #[test]

@@ -57,6 +57,11 @@ pub enum RefreshError {
     /// A directory is only read here and was not invalidated; the process that writes it has to do it.
     #[error("another process writes the snapshot directory; it was not invalidated from here")]
     ReadOnly,
+    /// The directory is all there is here ([`Settings::frozen`](crate::Settings::frozen)); nothing was invalidated.
+    #[error(
+        "nothing is invalidated here: only what is stored is served (`frozen`), and nothing of it grows stale"
+    )]
+    Frozen,
     /// In force in this process, but not recorded or not removed on disk: a restart may bring it back.
     #[error("in force now, but the disk refused: a restart may bring the snapshots back")]
     Disk(#[source] io::Error),

@@ -7,7 +7,7 @@
 //! up (`identity`), and what comes back is kept only if neither its head (`store`, `redirect`) nor its markup
 //! (`markup`) says otherwise. Whether a kept
 //! answer may be used is `reuse`, on `freshness`, and on `client` where clients are believed; which of several, `vary`; what the backend is asked
-//! about an old one, `validate`.
+//! about an old one, `validate`. Where there is no backend, `frozen` decides in the place of `request`.
 //!
 //! Nothing here awaits, reads a clock or a file: time is passed in, and every answer is a closed enum
 //! with its reason.
@@ -21,6 +21,7 @@ pub(crate) mod fill;
 pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod freshness;
+pub(crate) mod frozen;
 pub(crate) mod identity;
 pub(crate) mod last_good;
 pub(crate) mod markup;

@@ -138,7 +138,7 @@ pub(crate) fn needs_accept_axis(method: &Method, headers: &HeaderMap, rule: Acce
 /// RFC 9110 §7.8: a non-empty `Upgrade` that `Connection` names, for a protocol that may be tunnelled.
 /// Any other is ignored and the request is an ordinary one; h2c above all, which would open a road
 /// around every rule.
-fn asks_for_upgrade(headers: &HeaderMap, allowed: &[String]) -> bool {
+pub(super) fn asks_for_upgrade(headers: &HeaderMap, allowed: &[String]) -> bool {
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return false;
     }

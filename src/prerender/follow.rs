@@ -13,7 +13,7 @@ use super::sitemap::Sitemap;
 use crate::proxy::Ordered;
 
 /// The largest page that is searched for links, in bytes.
-pub(super) const MOST_READ: usize = 8 << 20;
+pub(crate) const MOST_READ: usize = 8 << 20;
 /// Sitemaps between a sitemap and the one that was asked for.
 const MOST_NESTED: usize = 4;
 

@@ -13,10 +13,10 @@ use lol_html::{HtmlRewriter, MemorySettings, Settings, element, text};
 use super::css;
 
 /// Memory for one page, in bytes; a tag that takes more ends the reading.
-const MEMORY: usize = 4 << 20;
+pub(super) const MEMORY: usize = 4 << 20;
 
 /// Elements that may lead somewhere.
-const ELEMENTS: &str = "a[href],area[href],link[href],base[href],script[src],img,source,video,audio[src],\
+pub(super) const ELEMENTS: &str = "a[href],area[href],link[href],base[href],script[src],img,source,video,audio[src],\
     track[src],iframe[src],frame[src],embed[src],object[data],input[src],image[href],use[href],[style]";
 
 /// Kinds of `link` that a browser loads, or that are pages.
@@ -37,12 +37,12 @@ const RELATIONS: [&str; 12] = [
 
 /// The addresses in a page, as they are written, each of them once.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     /// What they are relative to, if not the page.
-    pub(super) base: Option<String>,
-    pub(super) found: Vec<String>,
+    pub(crate) base: Option<String>,
+    pub(crate) found: Vec<String>,
     /// For want of room; one that is there twice is two of them.
-    pub(super) beyond: u64,
+    pub(crate) beyond: u64,
     seen: HashSet<Box<str>>,
     most: usize,
 }
@@ -59,7 +59,7 @@ impl Links {
     }
 
     /// So many at most of those in HTML, as far as it can be read, in the order in which they stand there.
-    pub(super) fn in_html(html: &[u8], most: usize) -> Self {
+    pub(crate) fn in_html(html: &[u8], most: usize) -> Self {
         let links = RefCell::new(Self::at_most(most));
         let style = RefCell::new(String::new());
         let settings = Settings::new()
@@ -88,7 +88,7 @@ impl Links {
     }
 
     /// So many at most of those in a style sheet.
-    pub(super) fn in_css(css: &[u8], most: usize) -> Self {
+    pub(crate) fn in_css(css: &[u8], most: usize) -> Self {
         let mut links = Self::at_most(most);
         links.take(css::addresses(&String::from_utf8_lossy(css)));
         links
@@ -137,7 +137,7 @@ impl Links {
 }
 
 /// The addresses in a `srcset`: each ends at white space, or at a comma where no descriptor follows.
-fn candidates_of(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn candidates_of(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches(|char: char| char.is_ascii_whitespace() || char == ',');
@@ -156,7 +156,7 @@ fn candidates_of(text: &str) -> impl Iterator<Item = &str> {
 const LONGEST_REFERENCE: usize = 12;
 
 /// Character references, as far as they stand in addresses: numbers, and the five names that XML knows.
-pub(super) fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('&') {

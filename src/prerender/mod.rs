@@ -15,6 +15,8 @@ mod follow;
 mod links;
 mod pace;
 mod plan;
+#[cfg(feature = "cli")]
+mod relink;
 mod renderer;
 mod report;
 mod run;
@@ -30,12 +32,20 @@ pub use crate::proxy::Became;
 pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+#[cfg(feature = "cli")]
+pub(crate) use {
+    follow::MOST_READ,
+    links::Links,
+    relink::{Standing, in_css, relinked},
+    site::Link,
+};
+
 use crate::config::CreateProxyConfig;
 use crate::config::check::rule_book;
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Proxy;
 use pace::Paced;
-use site::Site;
+pub(crate) use site::Site;
 
 /// Renders pages, and tells `observe` of each as it is done.
 ///
@@ -94,6 +104,10 @@ pub fn check(config: &CreateProxyConfig, options: &PrerenderOptions) -> Result<(
 }
 
 fn read_only(proxy: &Proxy) -> Error {
+    if proxy.is_frozen() {
+        let what = "nothing is rendered: only what is stored is served (`frozen`), and no backend is asked";
+        return Error::new(ErrorKind::Frozen, what).with_hint("render without `frozen` (`--frozen=false`)");
+    }
     let directory = match proxy.snapshot_dir() {
         Some(directory) => directory.display().to_string(),
         None => "the snapshot directory".into(),

@@ -2,18 +2,35 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use http::header::{self, HeaderMap};
+use http::{Method, Response};
+
+use crate::config::check::Rules;
 use crate::head::{Generated, RenderingOrigin};
+use crate::key::Key;
 use crate::outcome::{Forward, Outcome, Reason};
 use crate::policy::client::Choice;
+use crate::policy::freshness::Stated;
 use crate::policy::reuse::{Reuse, Standing, is_due, reuse_rendering};
+use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::accepts_coding;
 use crate::proxy::Engine;
 use crate::proxy::refresh::Cause;
 use crate::proxy::respond::Verdict;
-use crate::proxy::trace;
+use crate::proxy::trace::{self, Trace};
 use crate::proxy::visit::{Learnt, Round, Stale, Visit};
 use crate::serve::{self, Times};
 use crate::snapshot::{Snapshot, Store};
+
+/// Who is answered from a snapshot, and by which rules.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub(super) method: &'a Method,
+    pub(super) fields: &'a HeaderMap,
+    pub(super) rules: &'a Rules,
+    pub(super) trace: &'a Trace,
+}
 
 impl Engine {
     /// Answers from a snapshot if it may; else says what there is to validate, if anything.
@@ -62,6 +79,53 @@ impl Engine {
                 Ok(Round::Again)
             }
         }
+    }
+
+    pub(super) async fn serve(
+        &self,
+        store: &Arc<Store>,
+        visit: &Visit,
+        snapshot: &Arc<Snapshot>,
+        times: Times,
+    ) -> Result<Response<Body>, serve::Changed> {
+        let client = Client {
+            method: &visit.parts.method,
+            fields: &visit.parts.headers,
+            rules: &visit.rules,
+            trace: &visit.target.trace,
+        };
+        self.serve_to(store, (client, &visit.key), snapshot, times).await
+    }
+
+    /// The answer that is a snapshot, in the form that the client reads.
+    ///
+    /// # Errors
+    /// The file is another than the one that was checked.
+    pub(super) async fn serve_to(
+        &self,
+        store: &Arc<Store>,
+        (client, key): (Client<'_>, &Key),
+        snapshot: &Arc<Snapshot>,
+        times: Times,
+    ) -> Result<Response<Body>, serve::Changed> {
+        let asked = (client.method, client.fields);
+        let chosen = serve::chosen(store, snapshot, &client.rules.codings, asked).await;
+        client.trace.note(|| chosen.as_text());
+        let (method, fields) = asked;
+        let mut answer = serve::answer(store, snapshot, method, fields, (times, &chosen)).await;
+        if answer.is_err()
+            && let Some(identity) = chosen.instead()
+        {
+            // The next visit sees what became of the form.
+            store.forget_parsed(key, &snapshot.variant);
+            answer = serve::answer(store, snapshot, method, fields, (times, &identity)).await;
+        }
+        let mut response = answer?;
+        let stated = Stated::by(&snapshot.rendering.head, Some(times.generated()));
+        if let Some(value) = unsaid_cache_control(&stated, &client.rules.store.lifetimes) {
+            response.headers_mut().insert(header::CACHE_CONTROL, value);
+        }
+        Ok(response)
     }
 
     /// In what state a snapshot is now.

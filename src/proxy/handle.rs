@@ -18,6 +18,7 @@ use crate::flight::FlightTable;
 use crate::invalidate::{RefreshTrigger, Target};
 use crate::outcome::Reason;
 use crate::pattern::KeyPattern;
+use crate::proxy::frozen::{self, Directory};
 use crate::proxy::invalidation::StoreTarget;
 use crate::proxy::memory::Memory;
 use crate::proxy::order::{Address, Ordered};
@@ -27,7 +28,7 @@ use crate::proxy::stale::Pauses;
 use crate::proxy::tally::{Statistics, Tally};
 use crate::proxy::visit::may_write;
 use crate::proxy::{Engine, Trace, Via, Waits};
-use crate::snapshot::{Marked, Matching, Store, StoreOptions};
+use crate::snapshot::{Frozen, Marked, Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
 use crate::upstream::{Upstream, UpstreamOptions};
@@ -103,7 +104,7 @@ impl Proxy {
     fn build(config: &CreateProxyConfig, upstream: Upstream, trigger: RefreshTrigger) -> Result<Self, Error> {
         let rules = check::rule_book(config)?;
         let settings = &config.settings;
-        let store = Store::open(StoreOptions {
+        let options = StoreOptions {
             dir: settings.snapshot_dir.clone(),
             site: check::site_name(settings),
             backend: upstream.identity(),
@@ -113,18 +114,24 @@ impl Proxy {
             memory_bytes: settings.memory_limit,
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
-        })?;
-        Ok(Self::assemble(config, rules, upstream, Some(store), trigger))
+        };
+        let kept = match settings.frozen {
+            true => Directory::Shown(Arc::new(Frozen::open(options)?)),
+            false => Directory::Kept(Store::open(options)?),
+        };
+        Ok(Self::assemble(config, rules, upstream, kept, trigger))
     }
 
     fn assemble(
         config: &CreateProxyConfig,
         rules: check::RuleBook,
         upstream: Upstream,
-        store: Option<Arc<Store>>,
+        directory: Directory,
         trigger: RefreshTrigger,
     ) -> Self {
         let settings = &config.settings;
+        let via = directory.id().unwrap_or_else(|| upstream.identity());
+        let (store, frozen) = directory.into_parts();
         let flights = Arc::new(FlightTable::default());
         let memory = Arc::new(Memory::new(check::whole_seconds(settings.pass_ttl)));
         let target = store.clone().map(|store| {
@@ -135,13 +142,10 @@ impl Proxy {
         let max_fills = u32::try_from(settings.max_fills.clamp(1, 1 << 20)).unwrap_or(1);
         let engine = Engine {
             rules,
-            via: Via::new(
-                &store
-                    .as_ref()
-                    .map_or_else(|| upstream.identity(), |store| store.directory_id()),
-            ),
+            via: Via::new(&via),
             upstream,
             store,
+            frozen,
             debug: settings
                 .debug_token
                 .as_ref()
@@ -213,6 +217,11 @@ impl Proxy {
         Arc::clone(&self.engine).order(address, wanted).await
     }
 
+    /// Whether what is stored is all there is.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.engine.frozen.is_some()
+    }
+
     /// Under which address the site is seen, and what tells its backend from another.
     pub(crate) fn site(&self) -> (&SiteRules, String) {
         (&self.engine.rules.general().site, self.engine.upstream.identity())
@@ -258,8 +267,8 @@ impl Proxy {
     /// Whether this process writes the directory. May wait for the disk.
     pub(crate) async fn may_write(&self) -> bool {
         match &self.engine.store {
-            Some(store) => may_write(store).await,
-            None => false,
+            Some(store) if !self.is_frozen() => may_write(store).await,
+            _ => false,
         }
     }
 
@@ -296,9 +305,11 @@ impl Proxy {
             .map_or_else(Vec::new, |store| store.lines())
     }
 
-    /// Whether the directory has been read through since the start. Serving does not wait for it.
+    /// Whether the directory has been read through since the start. Serving does not wait for it, and where it is
+    /// frozen nothing does.
     pub fn is_ready(&self) -> bool {
-        self.engine.store.as_ref().is_none_or(|store| store.is_scanned())
+        let is_scanned = |store: &Arc<Store>| store.is_scanned();
+        self.is_frozen() || self.engine.store.as_ref().is_none_or(is_scanned)
     }
 
     /// The snapshot directory; `None` where none can be used.
@@ -332,12 +343,15 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// The backend of the settings.
+/// The backend of the settings; where they say that none is asked, one that there is not.
 ///
 /// # Errors
 /// A `proxy_url` or `backend_ca` that cannot work.
 pub(crate) fn http_backend(config: &CreateProxyConfig) -> Result<Upstream, Error> {
     let settings = &config.settings;
+    if settings.frozen {
+        return Ok(in_process_backend(Router::new(), config));
+    }
     Upstream::http(UpstreamOptions {
         base: check::backend_url(&settings.proxy_url)?,
         connect_timeout: settings.connect_timeout,
@@ -376,11 +390,15 @@ pub(crate) fn or_uncached(
     };
     match Proxy::build(config, upstream.clone(), trigger.clone()) {
         Ok(proxy) => proxy.router(),
+        Err(error) if config.settings.frozen => {
+            tracing::error!(error = %crate::error::chain(&error), "nothing can be shown");
+            Router::new().fallback(|request: Request<Body>| async move { frozen::nothing(&request) })
+        }
         Err(error) => {
             tracing::error!(error = %crate::error::chain(&error), "nothing is stored");
             let rules =
                 check::rule_book(config).unwrap_or_else(|_| check::RuleBook::restricted(&config.settings));
-            Proxy::assemble(config, rules, upstream, None, trigger).router()
+            Proxy::assemble(config, rules, upstream, Directory::Unusable, trigger).router()
         }
     }
 }

@@ -36,6 +36,9 @@ impl StoreTarget {
 
 impl Target for StoreTarget {
     fn invalidate(&self, invalidation: &Invalidation) -> Result<Ticket, RefreshError> {
+        if self.store.is_frozen() {
+            return Err(RefreshError::Frozen);
+        }
         if !(self.store.may_write() && self.store.is_still_writable()) {
             return Err(RefreshError::ReadOnly);
         }

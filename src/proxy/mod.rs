@@ -7,6 +7,7 @@
 mod fill;
 mod found;
 mod freshen;
+mod frozen;
 mod give_up;
 mod handle;
 mod intake;
@@ -43,7 +44,7 @@ use crate::headers::list_values;
 use crate::outcome::Reason;
 use crate::policy::identity::Identity;
 use crate::policy::request::{BodyPresence, Facts, Route, route};
-use crate::snapshot::Store;
+use crate::snapshot::{Frozen, Store};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
 use crate::upstream::Upstream;
@@ -67,6 +68,8 @@ pub(crate) struct Engine {
     upstream: Upstream,
     /// `None`: the directory cannot be used, and nothing is stored.
     store: Option<Arc<Store>>,
+    /// Set: nothing but what is stored is served.
+    frozen: Option<Arc<Frozen>>,
     flights: Arc<FlightTable>,
     memory: Arc<Memory>,
     clock: Clock,
@@ -199,9 +202,6 @@ impl Engine {
         };
         trace.note(|| trace::target(request.method(), &target));
         trace.note(|| trace::rule(rules.origin));
-        if self.via.is_in(request.headers()) {
-            return self.refuse(Reason::Loop, request.method());
-        }
         let body = if request.body().is_end_stream() {
             BodyPresence::Absent
         } else {
@@ -215,6 +215,15 @@ impl Engine {
             body,
             host: target.standing,
         };
+        if let Some(frozen) = self.frozen.clone() {
+            let road = frozen::decide(&facts, &rules);
+            let (parts, _) = request.into_parts();
+            let asked = (parts.method, parts.headers);
+            return Box::pin(self.show(frozen, asked, (road, target, rules))).await;
+        }
+        if self.via.is_in(request.headers()) {
+            return self.refuse(Reason::Loop, request.method());
+        }
         let route = route(&facts, &rules.request);
         trace.note(|| trace::route(&route, &facts, &rules.request.filters));
         match route {

@@ -183,6 +183,27 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
             StatusCode::REQUEST_TIMEOUT,
             "the body of the request did not come in time",
         ),
+        Reason::FrozenMethod => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "what is here is only shown: GET and HEAD",
+        ),
+        Reason::FrozenUpgrade => (
+            StatusCode::NOT_IMPLEMENTED,
+            "what is here is only shown: there is nothing behind it that a tunnel could lead to",
+        ),
+        Reason::NotStored => (StatusCode::NOT_FOUND, "there is no such page"),
+        Reason::Damaged => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "what is stored of this page is damaged",
+        ),
+        Reason::Disk => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the directory of the pages cannot be read",
+        ),
+        Reason::Foreign => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this page is being replaced; ask again in a moment",
+        ),
         Reason::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "something failed here"),
         _ => (
             StatusCode::BAD_REQUEST,
@@ -201,8 +222,14 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if reason == Reason::GetOnly {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    match reason {
+        Reason::GetOnly | Reason::FrozenMethod => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        Reason::Foreign => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        _ => {}
     }
     response
 }

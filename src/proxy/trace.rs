@@ -18,6 +18,7 @@ use crate::key::{HostInKey, Key, KeyRules};
 use crate::outcome::Reason;
 use crate::policy::filter::{Filters, Included};
 use crate::policy::freshness::{Lifetime, Stated};
+use crate::policy::frozen::Road;
 use crate::policy::identity::Identity;
 use crate::policy::request::{Facts, HostStanding, Route};
 use crate::policy::reuse::Reuse;
@@ -183,6 +184,14 @@ pub(super) fn target(method: &http::Method, target: &Target) -> String {
 
 pub(super) fn rule(origin: Origin) -> String {
     format!("rule: {origin}")
+}
+
+pub(super) fn frozen(road: Road) -> String {
+    match road {
+        Road::Refuse(reason) => format!("route: refused, {}", reason.as_str()),
+        Road::Look => "route: the directory is all there is (`frozen`)".into(),
+        Road::Absent(reason) => format!("route: not to be stored, {}", reason.as_str()),
+    }
 }
 
 pub(super) fn route(route: &Route<'_>, facts: &Facts<'_>, filters: &Filters) -> String {

@@ -27,9 +27,7 @@ use crate::policy::credentials::{Credentials, is_shared_despite_credentials};
 use crate::policy::fill::{FillCredentials, FillRequest};
 use crate::policy::filter::Included;
 use crate::policy::forward::Asker;
-use crate::policy::freshness::Stated;
 use crate::policy::request::needs_accept_axis;
-use crate::policy::shape::unsaid_cache_control;
 use crate::policy::store::Asked;
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
@@ -37,7 +35,6 @@ use crate::proxy::order::{Order, by_order, look};
 use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
 use crate::proxy::trace;
-use crate::serve::{self, Times};
 use crate::snapshot::{Lookup, Snapshot, Store};
 
 /// The largest request body that is made part of a key, in bytes.
@@ -325,32 +322,6 @@ impl Engine {
             return Round::Pass(Reason::ReadOnly);
         }
         Box::pin(self.take_seat(store, visit, learnt)).await
-    }
-
-    pub(super) async fn serve(
-        &self,
-        store: &Arc<Store>,
-        visit: &Visit,
-        snapshot: &Arc<Snapshot>,
-        times: Times,
-    ) -> Result<Response<Body>, serve::Changed> {
-        let (method, client) = (&visit.parts.method, &visit.parts.headers);
-        let chosen = serve::chosen(store, snapshot, &visit.rules.codings, (method, client)).await;
-        visit.target.trace.note(|| chosen.as_text());
-        let mut answer = serve::answer(store, snapshot, method, client, (times, &chosen)).await;
-        if answer.is_err()
-            && let Some(identity) = chosen.instead()
-        {
-            // The next visit sees what became of the form.
-            store.forget_parsed(&visit.key, &snapshot.variant);
-            answer = serve::answer(store, snapshot, method, client, (times, &identity)).await;
-        }
-        let mut response = answer?;
-        let stated = Stated::by(&snapshot.rendering.head, Some(times.generated()));
-        if let Some(value) = unsaid_cache_control(&stated, &visit.rules.store.lifetimes) {
-            response.headers_mut().insert(header::CACHE_CONTROL, value);
-        }
-        Ok(response)
     }
 }
 

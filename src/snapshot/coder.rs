@@ -211,7 +211,8 @@ impl Store {
     /// Reads the body; nothing if there is nothing to do.
     fn begin(&self, order: Order) -> io::Result<Option<Task>> {
         let (short, id) = order.rendering;
-        if !self.is_still_writable() || self.options.bounds.is_beyond(self.used()) {
+        let has_room = || self.is_still_writable() && !self.options.bounds.is_beyond(self.used());
+        if !self.is_frozen() && !has_room() {
             return Ok(None);
         }
         let Some(entry) = self.index.get_short(short) else {
@@ -285,6 +286,10 @@ impl Store {
         coded: Option<Vec<u8>>,
     ) -> io::Result<()> {
         let owner = (task.key.hash.short(), task.id, task.seal.first_bits());
+        if self.is_frozen() {
+            self.hold_form(owner, (task.seal, coding, level), coded);
+            return Ok(());
+        }
         let path = self
             .root
             .join(Stem::of(&task.key).derived(task.id, owner.2, coding));

@@ -36,7 +36,8 @@ impl Store {
         let Some((open, level)) = snapshot.forms.sets().open(wanted) else {
             return;
         };
-        let Some(body) = snapshot.body.as_ref().filter(|_| self.is_writable()) else {
+        let may_be_kept = self.is_writable() || self.is_frozen();
+        let Some(body) = snapshot.body.as_ref().filter(|_| may_be_kept) else {
             return;
         };
         if snapshot.forms.is_due(self.now_u32())
@@ -60,13 +61,14 @@ impl Store {
         let (seal, length) = snapshot.sealed()?;
         let body = snapshot.body.as_ref()?;
         let path = self.root.join(derived_of_body(&body.path, &seal, coding)?);
-        let Some(file) = self.form_file(&path, coding, (&seal, length)) else {
-            self.drop_form(snapshot, &path, coding);
-            return None;
-        };
         let piece = Piece {
             seal,
             coding: Some(coding),
+        };
+        let held = || (self.is_frozen() && self.hot.get(&piece).is_some()).then_some(body.id);
+        let Some(file) = self.form_file(&path, coding, (&seal, length)).or_else(held) else {
+            self.drop_form(snapshot, &path, coding);
+            return None;
         };
         snapshot.forms.note_checked(Form {
             coding,

@@ -164,6 +164,19 @@ impl Hot {
         }
     }
 
+    /// Holds bytes that are in no file, if they may be held.
+    pub(super) fn hold_made(&self, piece: Piece, bytes: Vec<u8>) -> bool {
+        let length = bytes.len() as u64;
+        let (Some(bodies), true) = (&self.bodies, self.takes(length)) else {
+            return false;
+        };
+        let Some(room) = self.in_hand.take(length.saturating_add(OVERHEAD)) else {
+            return false;
+        };
+        bodies.insert(piece, Bytes::from_owner(Counted(bytes, room)));
+        true
+    }
+
     /// Drops the bytes of a snapshot that is no more, in every coding.
     pub(super) fn release(&self, snapshot: &Snapshot) {
         let Some(body) = &snapshot.body else {

@@ -20,6 +20,14 @@ pub(super) struct WriteLock {
     is_held: AtomicBool,
     /// When it was last asked for, in seconds since 1970.
     asked: AtomicU64,
+    use_of_it: Use,
+}
+
+/// Whether the lock is ever asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Asked,
+    Never,
 }
 
 impl WriteLock {
@@ -31,7 +39,20 @@ impl WriteLock {
             file: Mutex::new(None),
             is_held: AtomicBool::new(false),
             asked: AtomicU64::new(0),
+            use_of_it: Use::Asked,
         }
+    }
+
+    /// Of who only reads, for good: its file is never made.
+    pub(super) fn never(fs: Fs, path: PathBuf) -> Self {
+        Self {
+            use_of_it: Use::Never,
+            ..Self::new(fs, path)
+        }
+    }
+
+    pub(super) fn is_never(&self) -> bool {
+        self.use_of_it == Use::Never
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -40,7 +61,10 @@ impl WriteLock {
 
     /// The lock, if nobody has it; to be held when what comes before writing is done.
     pub(super) fn take(&self) -> io::Result<Option<File>> {
-        self.fs.try_lock(&self.path)
+        match self.use_of_it {
+            Use::Asked => self.fs.try_lock(&self.path),
+            Use::Never => Ok(None),
+        }
     }
 
     /// The same, at most once a second.

@@ -8,7 +8,7 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `last_good` keeps what is better than what comes, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `pinned` says what stays, `survey` reads without any of this, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `pinned` says what stays, `survey` reads without any of this, `frozen` serves without changing anything, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod anew;
@@ -16,6 +16,7 @@ mod body;
 mod budget;
 mod check;
 mod coder;
+mod companions;
 mod compress;
 mod derived;
 mod displace;
@@ -24,6 +25,7 @@ mod evict;
 mod folders;
 mod forms;
 mod found;
+mod frozen;
 mod gate;
 mod hosts;
 mod hot;
@@ -73,6 +75,7 @@ pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
 pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
+pub(crate) use frozen::{Choice, Frozen, Shown};
 use hot::Hot;
 use index::Index;
 pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
@@ -205,6 +208,11 @@ impl Store {
     /// The same, seen to on disk.
     pub(crate) fn is_still_writable(&self) -> bool {
         self.lock.is_still_held()
+    }
+
+    /// Whether nothing is ever written, by whoever asks.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.lock.is_never()
     }
 
     /// Whether the directory has been read through since the start.

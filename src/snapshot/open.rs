@@ -1,6 +1,5 @@
 //! Opening a directory: its marker, its lock, what a crash left, and the threads that serve it.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fsops::{File, Fs};
 use crate::key::KeyHash;
 
+use super::companions::write_companions;
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
@@ -32,10 +32,6 @@ static OPEN: Mutex<Vec<(PathBuf, Weak<Store>)>> = Mutex::new(Vec::new());
 /// After how long a scan that failed is repeated: at first, and at most.
 const AGAIN: Duration = Duration::from_secs(10);
 const AT_LAST: Duration = Duration::from_secs(600);
-
-const GITIGNORE: &str = "# What a cache needs while it runs; nothing in it is worth keeping.\n.phantom/\n";
-const GITATTRIBUTES: &str =
-    "# Bodies are sealed: git must change no byte of them.\n* -text -merge -ident\n*.html diff=html\n";
 
 impl Store {
     /// Opens a directory, making it if need be. Serving may start at once: what is there is read
@@ -117,6 +113,16 @@ impl Store {
                 tracing::warn!(target: "phantom_frame::locked", dir = %root.display(), "another process writes this snapshot directory; until it ends, it is only read here")
             }
         }
+        Ok(Self::assemble(root, fs, options, lock)?)
+    }
+
+    /// A store with its threads; it has touched nothing yet but the log, which it reads.
+    pub(super) fn assemble(
+        root: PathBuf,
+        fs: Fs,
+        options: StoreOptions,
+        lock: WriteLock,
+    ) -> io::Result<Arc<Self>> {
         let (jobs, queue) = mpsc::channel::<super::Job>();
         thread::Builder::new()
             .name("phantom-store".into())
@@ -125,7 +131,7 @@ impl Store {
                     run(job);
                 }
             })?;
-        let log = Log::at(private.join("invalidations"));
+        let log = Log::at(root.join(PRIVATE).join("invalidations"));
         Ok(Arc::new(Self {
             ledger: Mutex::new(Ledger::after(log.read(&fs, system_now())).sparing(&options.pinned)),
             waiting: AtomicUsize::new(0),
@@ -374,27 +380,4 @@ pub(super) fn check_marker(fs: &Fs, root: &Path, site: Option<&str>) -> Result<(
         )),
         _ => Ok(()),
     }
-}
-
-/// The marker and git's files: written once, never overwritten.
-fn write_companions(fs: &Fs, root: &Path, site: Option<&str>) -> io::Result<()> {
-    let mut marker = format!("# A phantom-frame snapshot directory.\nformat = {FORMAT}\n");
-    if let Some(site) = site {
-        // Writing to a String cannot fail.
-        let _ = writeln!(marker, "site = {}", toml::Value::String(site.to_owned()));
-    }
-    for (name, text) in [
-        (MARKER, marker.as_str()),
-        (".gitignore", GITIGNORE),
-        (".gitattributes", GITATTRIBUTES),
-    ] {
-        let path = root.join(name);
-        if fs.stat(&path).is_ok() {
-            continue;
-        }
-        let mut file = fs.temporary(&root.join(PRIVATE).join("tmp"))?;
-        fs.write(file.as_file_mut(), &path, text.as_bytes())?;
-        fs.persist(file, &path)?;
-    }
-    Ok(())
 }

@@ -165,7 +165,7 @@ impl Store {
 
     /// What was parsed and checked before, if neither file has changed since: without a watcher, this is
     /// how a hit knows.
-    fn still_parsed(&self, stem: &Stem, wanted: &VariantKey, key: &Key) -> Option<Lookup> {
+    pub(super) fn still_parsed(&self, stem: &Stem, wanted: &VariantKey, key: &Key) -> Option<Lookup> {
         let id = wanted.id();
         let snapshot = self.parsed.get(&key.hash, id)?;
         let entry = self.index.get(key)?;
@@ -248,7 +248,7 @@ impl Store {
         Ok((sidecar, id))
     }
 
-    fn read(
+    pub(super) fn read(
         &self,
         stem: &Stem,
         id: Option<VariantId>,

@@ -88,6 +88,13 @@ impl Listed {
         &self.entries
     }
 
+    /// The folders in it.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        let folders = self.entries.iter();
+        let folders = folders.filter(|entry| entry.kind == EntryKind::Directory);
+        folders.map(|entry| Path::new(&entry.name))
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         let sought = Entry::of(name.into(), EntryKind::File);
         self.entries

@@ -17,12 +17,15 @@ mod directives;
 mod downgrade;
 mod every_fault;
 mod explain;
+#[cfg(feature = "cli")]
+mod export;
 mod faults;
 mod floods;
 mod foreign;
 mod forward;
 mod frameworks;
 mod freshness;
+mod frozen;
 mod hit;
 mod hostile;
 mod hot;

@@ -1,5 +1,6 @@
 //! The command line, made from the table of settings.
 
+mod export;
 mod init;
 mod inspect;
 mod ship;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
+pub(crate) use export::Export;
 pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
 
@@ -51,6 +53,7 @@ used, or another process writes the directory; 130 interrupted; 143 terminated."
 pub(crate) enum Invocation {
     Serve(Serve),
     Demo(Demo),
+    Export(Export),
     Init(Init),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
@@ -109,6 +112,7 @@ pub(crate) fn parse() -> Invocation {
             dir: demo.get_one("dir").cloned(),
             port: demo.get_one("port").copied().unwrap_or(0),
         }),
+        Some(("export", asked)) => Invocation::Export(export::of(asked)),
         Some(("init", asked)) => Invocation::Init(init::of(asked)),
         Some(("prerender", asked)) => Invocation::Prerender(Box::new(prerender_of(asked))),
         Some(("serve", serve)) => Invocation::Serve(serve_of(serve)),
@@ -204,6 +208,7 @@ pub(crate) fn command() -> Command {
         .subcommand(init::command())
         .subcommand(prerender())
         .subcommands(inspect::commands())
+        .subcommand(export::command())
         .subcommands(ship::commands())
         .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
 }
@@ -224,7 +229,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "tombstone",
         ],
     ),
-    ("Ship", &["completions", "man"]),
+    ("Ship", &["export", "completions", "man"]),
 ];
 
 /// For whoever reads help: the commands in their groups, in the place of clap's one list.

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Invocation::Serve(serve) => cmd::serve::run(serve),
         Invocation::Demo(demo) => cmd::demo::run(demo),
+        Invocation::Export(asked) => cmd::export::run(asked),
         Invocation::Init(asked) => cmd::init::run(&asked),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
         Invocation::Completions(shell) => cmd::completions::run(args::command(), shell),

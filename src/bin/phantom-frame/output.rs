@@ -55,9 +55,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
                     .or(unusable.map(|error| &*error.hint)),
             );
             match public.map(Error::kind) {
-                Some(ErrorKind::Config | ErrorKind::Directory | ErrorKind::Foreign | ErrorKind::Locked) => {
-                    UNUSABLE
-                }
+                Some(
+                    ErrorKind::Config
+                    | ErrorKind::Directory
+                    | ErrorKind::Foreign
+                    | ErrorKind::Locked
+                    | ErrorKind::Frozen,
+                ) => UNUSABLE,
                 _ if unusable.is_some() => UNUSABLE,
                 _ => 1,
             }
@@ -81,26 +85,28 @@ pub(crate) fn note(text: &str) {
 #[derive(Debug)]
 pub(crate) struct Banner<'a> {
     pub(crate) address: String,
-    pub(crate) backend: &'a str,
+    /// Nothing where none is asked.
+    pub(crate) backend: Option<&'a str>,
     pub(crate) directory: String,
-    /// Nothing while they are still being counted.
+    /// Nothing while they are still being counted, or are not.
     pub(crate) snapshots: Option<u64>,
     pub(crate) control: String,
 }
 
 impl Banner<'_> {
     pub(crate) fn print(&self) {
-        let count = match self.snapshots {
-            Some(1) => "1 page".into(),
-            Some(count) => format!("{count} pages"),
-            None => "still counting".to_owned(),
+        let count = match (self.snapshots, self.backend) {
+            (_, None) => "frozen: no backend, no writes".into(),
+            (Some(1), _) => "1 page".into(),
+            (Some(count), _) => format!("{count} pages"),
+            (None, _) => "still counting".to_owned(),
         };
+        let backend = self.backend.map_or(String::new(), |url| format!(" -> {url}"));
         let version = env!("CARGO_PKG_VERSION");
         anstream::eprintln!(
-            "{STRONG}phantom-frame {version}{STRONG:#}  {HINT}{}{HINT:#} -> {}\n  \
+            "{STRONG}phantom-frame {version}{STRONG:#}  {HINT}{}{HINT:#}{backend}\n  \
              snapshots  {} ({count})\n  control    {}",
             self.address,
-            self.backend,
             self.directory,
             self.control,
         );

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod explain;
+pub(crate) mod export;
 mod fill;
 pub(crate) mod init;
 pub(crate) mod inspect;

@@ -36,11 +36,12 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     let blame = |error: Error| loaded.blame(error);
+    let is_frozen = settings.proxy.frozen;
     // It may also say only how what is asked for is rendered.
     if let Some(options) = settings
         .prerender
         .as_ref()
-        .filter(|options| options.names_pages())
+        .filter(|options| options.names_pages() && !is_frozen)
     {
         check(&settings.proxy_config(), options).map_err(blame)?;
     }
@@ -52,10 +53,15 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
         settings.control_bind,
         settings.control_port,
     )?;
+    // Where nothing grows stale, nothing is told by what changes.
     #[cfg(feature = "watch")]
-    let _watcher =
-        phantom_frame::watch::ContentWatcher::start(&settings.watch, &settings.base_dir, proxy.trigger())
-            .map_err(blame)?;
+    let _watcher = match is_frozen {
+        true => None,
+        false => Some(
+            phantom_frame::watch::ContentWatcher::start(&settings.watch, &settings.base_dir, proxy.trigger())
+                .map_err(blame)?,
+        ),
+    };
     #[cfg(not(feature = "watch"))]
     if !settings.watch.is_empty() {
         return Err(loaded
@@ -96,8 +102,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             serving,
             control.run(all_drained.map(drop)),
             announce(settings, addresses, &proxy),
-            warn_without_backend(&settings.proxy.proxy_url),
-            fill::ahead(settings, &renderer, &stop),
+            beside(settings, &renderer, &stop),
         );
         proxy.shut_down(settings.shutdown_timeout).await;
     };
@@ -117,6 +122,20 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             Ok(Ended::AsAsked)
         }
         () = work => Ok(Ended::AsAsked),
+    }
+}
+
+/// What a server does by itself, which has a backend.
+async fn beside(settings: &ServerSettings, renderer: &Renderer, stop: &Shutdown) {
+    if !settings.proxy.frozen {
+        tokio::join!(
+            warn_without_backend(&settings.proxy.proxy_url),
+            fill::ahead(settings, renderer, stop),
+        );
+    } else if settings.prerender.is_some() || !settings.watch.is_empty() {
+        tracing::info!(
+            "`[prerender]` and `[[watch]]` do nothing here: what is stored is all there is (`frozen`)"
+        );
     }
 }
 
@@ -149,15 +168,18 @@ fn limits(settings: &ServerSettings, max_connections: usize) -> ServerLimits {
 /// Says once that everything is there. Clients are served meanwhile.
 async fn announce(settings: &ServerSettings, addresses: (SocketAddr, SocketAddr), proxy: &Proxy) {
     let counted = async {
+        if settings.proxy.frozen {
+            return None;
+        }
         while !proxy.is_ready() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        proxy.snapshot_count()
+        Some(proxy.snapshot_count())
     };
-    let snapshots = timeout(PATIENCE, counted).await.ok();
+    let snapshots = timeout(PATIENCE, counted).await.ok().flatten();
     let banner = Banner {
         address: format!("http://{}", addresses.0),
-        backend: &settings.proxy.proxy_url,
+        backend: (!settings.proxy.frozen).then_some(&*settings.proxy.proxy_url),
         directory: shown(&settings.proxy.snapshot_dir),
         snapshots: snapshots.map(|count| count as u64),
         control: format!("http://{}", addresses.1),

@@ -1,0 +1,155 @@
+//! `phantom-frame export DIR`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use phantom_frame::artefact::Artefact;
+use phantom_frame::export::{Exported, Stray, export};
+use serde_json::{Value, json};
+
+use crate::args::Export;
+use crate::print::{Out, count, plain};
+use crate::{logging, output};
+
+/// So many of a kind are named; `--json` has all.
+const NAMED: usize = 20;
+
+pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
+    let loaded = asked.site.sources.load()?;
+    for warning in loaded.warnings() {
+        output::warn(warning);
+    }
+    logging::start_quiet(&loaded)?;
+    let config = loaded.settings().proxy_config();
+    let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
+    let exported = export(&artefact, &asked.options)?;
+    let mut out = Out::new();
+    match asked.site.json {
+        true => out.json(&as_json(&exported)),
+        false => print(&mut out, &exported, asked.options.is_dry),
+    }
+    out.finish().context("cannot print what was exported")?;
+    Ok(ExitCode::from(u8::from(!exported.is_whole())))
+}
+
+fn as_json(exported: &Exported) -> Value {
+    let strays = |strays: &[Stray]| -> Vec<Value> {
+        let strays = strays.iter();
+        strays
+            .map(|stray| json!({ "page": stray.page, "link": stray.link }))
+            .collect()
+    };
+    let kept = exported.kept.iter();
+    let kept: Vec<_> = kept
+        .map(|(file, why)| json!({ "file": file, "why": why }))
+        .collect();
+    let left_out: Vec<_> = exported
+        .left_out
+        .iter()
+        .map(|one| json!({ "url": one.url, "why": one.why.as_str(), "detail": one.detail }))
+        .collect();
+    json!({
+        "written": exported.written,
+        "unchanged": exported.unchanged,
+        "removed": exported.removed,
+        "kept": kept,
+        "redirects": exported.redirects,
+        "not_found": exported.has_missing_page,
+        "left_out": left_out,
+        "several": exported.several,
+        "dead": strays(&exported.dead),
+        "origin": strays(&exported.origin),
+        "unread": exported.unread,
+    })
+}
+
+fn print(out: &mut Out, exported: &Exported, is_dry: bool) {
+    let would = if is_dry { "would be " } else { "" };
+    out.line(format_args!(
+        "{} {would}written, {} as before, {} {would}removed",
+        count(exported.written.len() as u64, "file"),
+        exported.unchanged,
+        exported.removed.len(),
+    ));
+    let missing = match exported.has_missing_page {
+        true => "404.html",
+        false => "no 404.html: no such page is stored",
+    };
+    out.line(format_args!(
+        "{}, {missing}",
+        count(exported.redirects, "redirect")
+    ));
+    list(out, "left alone, in the way", &exported.kept, |(file, why)| {
+        format!("{}: {why}", plain(file))
+    });
+    list(out, "left out", &exported.left_out, |one| {
+        format!(
+            "{}  {}: {}",
+            plain(&one.url),
+            one.why.as_str(),
+            plain(&one.detail)
+        )
+    });
+    list(
+        out,
+        "with other renderings, which are left out",
+        &exported.several,
+        |url| plain(url),
+    );
+    list(
+        out,
+        "links that lead nowhere",
+        &by_link(&exported.dead),
+        |(link, pages)| on(link, pages),
+    );
+    list(
+        out,
+        "links to the backend",
+        &by_link(&exported.origin),
+        |(link, pages)| on(link, pages),
+    );
+    list(out, "that could not be read", &exported.unread, |what| {
+        plain(what)
+    });
+    if !exported.origin.is_empty() {
+        output::note("`--rewrite-links` has links to the backend begin at the root");
+    }
+}
+
+/// Each link once, with the pages that it is on.
+fn by_link(strays: &[Stray]) -> Vec<(&str, Vec<&str>)> {
+    let mut links: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for stray in strays {
+        links.entry(&stray.link).or_default().push(&stray.page);
+    }
+    links.into_iter().collect()
+}
+
+fn on(link: &str, pages: &[&str]) -> String {
+    let first = plain(pages.first().copied().unwrap_or_default());
+    match pages.len().saturating_sub(1) {
+        0 => format!("{}  on {first}", plain(link)),
+        others => format!(
+            "{}  on {first} and {}",
+            plain(link),
+            count(others as u64, "other page")
+        ),
+    }
+}
+
+fn list<T>(out: &mut Out, heading: &str, items: &[T], shown: impl Fn(&T) -> String) {
+    if items.is_empty() {
+        return;
+    }
+    out.line(format_args!("{heading} ({}):", items.len()));
+    for item in items.iter().take(NAMED) {
+        out.line(format_args!("  {}", shown(item)));
+    }
+    if items.len() > NAMED {
+        out.line(format_args!(
+            "  and {} more, which --json names",
+            items.len() - NAMED
+        ));
+    }
+}

@@ -1,0 +1,257 @@
+//! The snapshots as a site of plain files, for any server of files.
+//!
+//! `plan` decides which page becomes which file, by `names`; `pages` looks where their links lead and writes those
+//! anew that lead to the site by its own address; `hosts` is what hosts of such sites read beside the files; `tree`
+//! writes, and touches nothing in the folder that it has not written itself.
+//!
+//! Not part of the API: what the command prints may change with it.
+
+mod hosts;
+mod names;
+mod pages;
+mod plan;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::artefact::{Artefact, KeptPage};
+use crate::error::{Error, ErrorKind};
+
+use pages::Linker;
+use plan::{HEADERS, MISSING, Plan, REDIRECTS};
+use tree::{Put, Tree};
+
+/// Where to, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The folder of the export; made where it is missing.
+    pub dir: PathBuf,
+    /// Links to the site by its own address, or its backend's, become links from the root.
+    pub rewrites_links: bool,
+    /// Nothing is written.
+    pub is_dry: bool,
+    /// What is in the way is replaced, whoever has written it.
+    pub is_forced: bool,
+}
+
+/// What came of it. Files are named from the folder, encoded as in a URL; pages by their path.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// Files that were written, or would be.
+    pub written: Vec<String>,
+    /// Files that are as they were.
+    pub unchanged: u64,
+    /// Files of an export before, whose pages are gone.
+    pub removed: Vec<String>,
+    /// Files that stand in the way and were left alone, and why.
+    pub kept: Vec<(String, String)>,
+    /// Lines in `_redirects`.
+    pub redirects: u64,
+    /// There is a `404.html`.
+    pub has_missing_page: bool,
+    /// Pages that are in no file.
+    pub left_out: Vec<LeftOut>,
+    /// Pages with renderings beside the one that was exported.
+    pub several: Vec<String>,
+    /// Links to what is not there.
+    pub dead: Vec<Stray>,
+    /// Links to the backend by its own address, as they are in the export.
+    pub origin: Vec<Stray>,
+    /// What of the snapshot directory could not be read.
+    pub unread: Vec<String>,
+}
+
+/// A page that is in no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Path and query.
+    pub url: String,
+    /// In a word.
+    pub why: Why,
+    /// In more of them.
+    pub detail: String,
+}
+
+/// Why a page is in no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It has a query.
+    Query,
+    /// It is stored only for who sends certain fields.
+    Variant,
+    /// No file can have its name.
+    Name,
+    /// Another page has its place.
+    Clash,
+    /// Its body is coded.
+    Coded,
+    /// It is no page, by its status.
+    Status,
+    /// A rule keeps its path from being stored.
+    Excluded,
+    /// Its bytes are not the sealed ones.
+    Damaged,
+    /// It is another host's.
+    Host,
+}
+
+impl Why {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Variant => "variant",
+            Self::Name => "name",
+            Self::Clash => "clash",
+            Self::Coded => "coded",
+            Self::Status => "status",
+            Self::Excluded => "excluded",
+            Self::Damaged => "damaged",
+            Self::Host => "host",
+        }
+    }
+
+    /// Whether a page is lost that a site of files could have.
+    fn is_loss(self) -> bool {
+        matches!(self, Self::Name | Self::Clash | Self::Coded | Self::Damaged)
+    }
+}
+
+/// A link that leads somewhere it should not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stray {
+    /// On this page.
+    pub page: String,
+    /// As it is written.
+    pub link: String,
+}
+
+impl Exported {
+    /// Whether every page that can be a file is one, every link leads somewhere, and nothing stood in the way.
+    pub fn is_whole(&self) -> bool {
+        let is_lost = self.left_out.iter().any(|one| one.why.is_loss());
+        let is_stray = !self.dead.is_empty() || !self.origin.is_empty();
+        !is_lost && !is_stray && self.kept.is_empty() && self.unread.is_empty()
+    }
+
+    fn put(&mut self, file: &Path, put: Put) {
+        let name = names::written(file);
+        match put {
+            Put::Written => self.written.push(name),
+            Put::Unchanged => self.unchanged += 1,
+            Put::Kept(why) => self.kept.push((name, why)),
+        }
+    }
+}
+
+/// Exports what is stored. Needs no lock; a server may be at work.
+///
+/// # Errors
+/// Pages of several hosts of which none is named, or a folder that cannot be used.
+pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error> {
+    let mut exported = Exported::default();
+    let pages = gather(artefact, &mut exported)?;
+    let mut plan = Plan::of(pages);
+    exported.left_out.append(&mut plan.left_out);
+    exported.several.append(&mut plan.several);
+    exported.redirects = plan.redirects.len() as u64;
+    exported.has_missing_page = plan.files.contains_key(Path::new(MISSING));
+    let linker = Linker::new(artefact, &plan, options.rewrites_links);
+    let own = [
+        (REDIRECTS, hosts::redirects(&plan, &linker)),
+        (HEADERS, hosts::headers(&plan)),
+    ];
+    linker.judge_redirects(&mut exported);
+    let mut tree = Tree::open(artefact.directory(), options)?;
+    let written = own.iter().filter(|(_, text)| !text.is_empty());
+    let wanted: BTreeSet<PathBuf> = plan
+        .files
+        .keys()
+        .cloned()
+        .chain(written.clone().map(|(name, _)| PathBuf::from(name)))
+        .collect();
+    tree.prune(&wanted, &mut exported);
+    for (file, entry) in &plan.files {
+        let page = &entry.page;
+        match body(artefact, page) {
+            Some(bytes) => {
+                let bytes = linker.look_through(page, bytes, &mut exported);
+                let put = tree.put(file, &bytes);
+                exported.put(file, put);
+            }
+            None => {
+                tree.keep(file);
+                exported.left_out.push(LeftOut {
+                    url: page.url.clone(),
+                    why: Why::Damaged,
+                    detail: "its bytes are not the sealed ones: `phantom-frame verify` says more".into(),
+                });
+            }
+        }
+    }
+    for (name, text) in written {
+        let put = tree.put(Path::new(name), text.as_bytes());
+        exported.put(Path::new(name), put);
+    }
+    tree.finish()?;
+    exported.dead.sort();
+    exported.origin.sort();
+    Ok(exported)
+}
+
+/// The sealed bytes; nothing where they are others.
+fn body(artefact: &Artefact, page: &KeptPage) -> Option<Vec<u8>> {
+    let Some((path, length, seal)) = &page.body else {
+        return Some(Vec::new());
+    };
+    artefact.sealed_bytes(path, *length, seal).ok().flatten()
+}
+
+/// The pages of the site, by their address.
+///
+/// # Errors
+/// Pages of several hosts, of which none is named.
+fn gather(artefact: &Artefact, exported: &mut Exported) -> Result<BTreeMap<String, Vec<KeptPage>>, Error> {
+    let mut all = Vec::new();
+    exported.unread = artefact.each_kept(&mut |page| all.push(page));
+    let hosts: BTreeSet<String> = all
+        .iter()
+        .filter_map(|page| Some(page.host.as_ref()?.1.clone()))
+        .collect();
+    let (rules, _) = artefact.site_rules();
+    let is_public = rules.public.is_some() && all.iter().any(|page| page.host.is_none());
+    let named = artefact.site_name().filter(|name| hosts.contains(*name));
+    let host = match (is_public, named, hosts.len()) {
+        (true, ..) | (_, _, 0) => None,
+        (_, Some(name), _) => Some(name.to_owned()),
+        (_, None, 1) => hosts.first().cloned(),
+        _ => {
+            let names: Vec<&str> = hosts.iter().map(String::as_str).take(10).collect();
+            let what = format!("the directory holds pages of several hosts: {}", names.join(", "));
+            return Err(Error::new(ErrorKind::Config, what).with_hint("name one with `site` (`--site HOST`)"));
+        }
+    };
+    let mut pages: BTreeMap<String, Vec<KeptPage>> = BTreeMap::new();
+    for page in all {
+        if page.host.as_ref().map(|(_, host)| host) == host.as_ref() {
+            pages.entry(page.url.clone()).or_default().push(page);
+        } else {
+            exported.left_out.push(LeftOut {
+                url: page.url,
+                why: Why::Host,
+                detail: page.host.map_or_else(
+                    || "it is no host's in particular".to_owned(),
+                    |(_, host)| format!("it is of {host}"),
+                ),
+            });
+        }
+    }
+    // By either scheme it is one page, and what visitors saw last is under https.
+    for renderings in pages.values_mut() {
+        renderings.sort_by_key(|page| page.host.as_ref().is_some_and(|(scheme, _)| *scheme == "http"));
+        let scheme = renderings.first().and_then(|page| Some(page.host.as_ref()?.0));
+        renderings.retain(|page| page.host.as_ref().map(|(scheme, _)| *scheme) == scheme);
+    }
+    Ok(pages)
+}

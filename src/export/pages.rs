@@ -1,0 +1,328 @@
+//! Where the links of a page lead, and how they are written in the export.
+
+use std::collections::HashSet;
+
+use http::uri::PathAndQuery;
+use memchr::memmem;
+
+use super::plan::{Plan, is_html, kind_of};
+use super::{Exported, Stray};
+use crate::artefact::{Artefact, KeptPage};
+use crate::headers::normal_host;
+use crate::prerender::{Link, Links, MOST_READ, Site, Standing, in_css, relinked};
+use crate::proxy::Address;
+
+/// Links of one page that are looked at.
+const MOST_LINKS: usize = 100_000;
+
+/// See the module.
+pub(super) struct Linker<'a> {
+    plan: &'a Plan,
+    site: Site,
+    public: Option<(&'static str, String)>,
+    /// Hosts of the site, in their normal form.
+    own: HashSet<String>,
+    /// The backend's, where it is no address of the site.
+    backend: Option<String>,
+    moved: HashSet<String>,
+    rewrites: bool,
+}
+
+impl<'a> Linker<'a> {
+    pub(super) fn new(artefact: &Artefact, plan: &'a Plan, rewrites: bool) -> Self {
+        let (rules, backend) = artefact.site_rules();
+        let public = rules.public.as_ref().map(|(scheme, host)| {
+            let scheme = if scheme == "https" { "https" } else { "http" };
+            (scheme, host.to_string())
+        });
+        let mut own: HashSet<String> = rules.aliases.iter().cloned().collect();
+        own.extend(public.as_ref().map(|(_, host)| host.clone()));
+        let hosts = plan.files.values().filter_map(|entry| entry.page.host.as_ref());
+        own.extend(hosts.map(|(scheme, host)| normal_host(host, scheme)));
+        let backend = authority(backend).map(|(scheme, host, _)| normal_host(host, scheme.unwrap_or("http")));
+        Self {
+            plan,
+            site: Site::new(rules, artefact.site_rules().1),
+            public,
+            backend: backend.filter(|host| !own.contains(host)),
+            own,
+            moved: plan
+                .redirects
+                .iter()
+                .map(|one| bare(&one.from).to_owned())
+                .collect(),
+            rewrites,
+        }
+    }
+
+    /// The bytes of a page for the export; says which links lead nowhere, and which to the backend.
+    pub(super) fn look_through(&self, page: &KeptPage, bytes: Vec<u8>, exported: &mut Exported) -> Vec<u8> {
+        let is_css = kind_of(page) == "text/css";
+        let is_text = is_html(page) || is_css;
+        if !is_text || bytes.len() > MOST_READ {
+            return self.told(page, bytes, exported);
+        }
+        let links = match is_css {
+            true => Links::in_css(&bytes, MOST_LINKS),
+            false => Links::in_html(&bytes, MOST_LINKS),
+        };
+        self.judge(page, &links, exported);
+        let change = |link: &str, standing: Standing| self.rooted(link, standing);
+        let is_affected = || links.found.iter().any(|link| self.is_absolute(link));
+        let new = match (self.rewrites && is_affected(), is_css) {
+            (false, _) => None,
+            (true, true) => std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(|sheet| in_css(sheet, &change))
+                .map(String::into_bytes),
+            (true, false) => relinked(&bytes, &change),
+        };
+        self.told(page, new.unwrap_or(bytes), exported)
+    }
+
+    fn judge(&self, page: &KeptPage, links: &Links, exported: &mut Exported) {
+        let Some(here) = self.address_of(page) else {
+            return;
+        };
+        let base = links
+            .base
+            .as_deref()
+            .and_then(|base| self.site.follow(&here, base));
+        let base = match base {
+            Some(Link::Own(base)) => Some(base),
+            None => Some(here.clone()),
+            Some(Link::Foreign) => None,
+        };
+        for link in &links.found {
+            let base = match (&base, authority(link)) {
+                (Some(base), _) => base,
+                // All that is relative is another site's.
+                (None, None) => continue,
+                (None, Some(_)) => &here,
+            };
+            let leads_nowhere = match self.site.follow(base, link) {
+                Some(Link::Own(address)) => !self.is_there(address.target.path()),
+                // Without a public address, the backend's is another site's.
+                Some(Link::Foreign) => self.is_backends(link) && !self.is_there(path_in(link)),
+                None => false,
+            };
+            if leads_nowhere {
+                exported.dead.push(Stray {
+                    page: page.url.clone(),
+                    link: link.clone(),
+                });
+            }
+        }
+    }
+
+    /// Says which redirects lead nowhere.
+    pub(super) fn judge_redirects(&self, exported: &mut Exported) {
+        for redirect in &self.plan.redirects {
+            let from = KeptUrl {
+                url: &redirect.from,
+                host: redirect.page_host.as_ref(),
+            };
+            let to = self.target(&from, &redirect.to);
+            let is_own = |host: &str, scheme: Option<&str>| {
+                let host = normal_host(host, scheme.unwrap_or("https"));
+                self.own.contains(&host) || self.backend.as_ref() == Some(&host)
+            };
+            let is_here = authority(&to).is_none_or(|(scheme, host, _)| is_own(host, scheme));
+            if self.is_backends(&to) {
+                exported.origin.push(Stray {
+                    page: redirect.from.clone(),
+                    link: to.clone(),
+                });
+            }
+            if is_here && !self.is_there(path_in(&to)) {
+                exported.dead.push(Stray {
+                    page: redirect.from.clone(),
+                    link: to,
+                });
+            }
+        }
+    }
+
+    /// Whether a server of files has something for the path.
+    fn is_there(&self, path: &str) -> bool {
+        self.plan.resolve(path).is_some() || self.moved.contains(bare(path))
+    }
+
+    /// Says where the backend's address stands in what is exported.
+    fn told(&self, page: &KeptPage, bytes: Vec<u8>, exported: &mut Exported) -> Vec<u8> {
+        let kind = kind_of(page);
+        let is_text = kind.starts_with("text/")
+            || ["javascript", "json", "xml"]
+                .iter()
+                .any(|end| kind.ends_with(end));
+        if let (Some(backend), true) = (&self.backend, is_text) {
+            let mut found: Vec<String> = memmem::find_iter(&bytes, &format!("//{backend}"))
+                .map(|at| address_at(&bytes, at))
+                .collect();
+            found.sort();
+            found.dedup();
+            exported.origin.extend(found.into_iter().map(|link| Stray {
+                page: page.url.clone(),
+                link,
+            }));
+        }
+        bytes
+    }
+
+    fn address_of(&self, page: &KeptPage) -> Option<Address> {
+        let (scheme, host) = match (&self.public, &page.host) {
+            (Some((scheme, host)), _) => (*scheme, host.as_str()),
+            (None, Some((scheme, host))) => (*scheme, host.as_str()),
+            (None, None) => ("http", "localhost"),
+        };
+        Some(Address {
+            scheme,
+            host: host.into(),
+            target: PathAndQuery::try_from(page.url.as_str()).ok()?,
+        })
+    }
+
+    fn is_absolute(&self, link: &str) -> bool {
+        self.rooted(link, Standing::Link).is_some()
+    }
+
+    fn is_backends(&self, link: &str) -> bool {
+        let Some((scheme, host, _)) = authority(link) else {
+            return false;
+        };
+        Some(normal_host(host, scheme.unwrap_or("http"))) == self.backend
+    }
+
+    /// A link to the site by its own address, or the backend's, as one from the root. What a page is called elsewhere
+    /// stays what it is, unless that is the backend's.
+    pub(super) fn rooted(&self, link: &str, standing: Standing) -> Option<String> {
+        let (scheme, host, rest) = authority(link)?;
+        let host = normal_host(host, scheme.unwrap_or("https"));
+        let is_backend = self.backend.as_ref() == Some(&host);
+        let is_own = self.own.contains(&host) && standing == Standing::Link;
+        if !is_backend && !is_own {
+            return None;
+        }
+        Some(match rest.starts_with('/') {
+            true => rest.to_owned(),
+            false => format!("/{rest}"),
+        })
+    }
+
+    /// Where a redirect leads, as `_redirects` says it.
+    pub(super) fn target(&self, from: &KeptUrl<'_>, to: &str) -> String {
+        if self.rewrites
+            && let Some(rooted) = self.rooted(to, Standing::Link)
+        {
+            return rooted;
+        }
+        if authority(to).is_some() {
+            return to.to_owned();
+        }
+        let (scheme, host) = match (&self.public, from.host) {
+            (Some((scheme, host)), _) => (*scheme, host.as_str()),
+            (None, Some((scheme, host))) => (*scheme, host.as_str()),
+            (None, None) => ("http", "localhost"),
+        };
+        let here = PathAndQuery::try_from(from.url).ok().map(|target| Address {
+            scheme,
+            host: host.into(),
+            target,
+        });
+        match here.and_then(|here| self.site.follow(&here, to)) {
+            Some(Link::Own(address)) => address.target.to_string(),
+            _ => to.to_owned(),
+        }
+    }
+}
+
+/// Where a redirect begins.
+pub(super) struct KeptUrl<'a> {
+    pub(super) url: &'a str,
+    pub(super) host: Option<&'a (&'static str, String)>,
+}
+
+/// Scheme, host with its port, and what comes behind them, of a link that names a host.
+fn authority(link: &str) -> Option<(Option<&'static str>, &str, &str)> {
+    let link = link.trim();
+    let begins = |scheme: &str| {
+        let begin = link.get(..scheme.len())?;
+        begin
+            .eq_ignore_ascii_case(scheme)
+            .then(|| link.get(scheme.len()..))?
+    };
+    let (scheme, rest) = match (begins("https:"), begins("http:")) {
+        (Some(rest), _) => (Some("https"), rest),
+        (_, Some(rest)) => (Some("http"), rest),
+        (None, None) => (None, link),
+    };
+    let rest = rest.strip_prefix("//")?;
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (host, rest) = rest.split_at(end);
+    let is_host = !host.is_empty() && !host.contains(['@', '&', ' ', '\t', '\n']);
+    is_host.then_some((scheme, host, rest))
+}
+
+fn path_in(link: &str) -> &str {
+    let rest = authority(link).map_or(link, |(_, _, rest)| rest);
+    let path = rest.split(['?', '#']).next().unwrap_or("");
+    if path.is_empty() { "/" } else { path }
+}
+
+/// The address that is written around a place, for who reads a report.
+fn address_at(bytes: &[u8], at: usize) -> String {
+    const LONGEST: usize = 120;
+    let is_end =
+        |byte: &u8| matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'\\') || *byte <= b' ';
+    let before = bytes.get(at.saturating_sub(6)..at).unwrap_or_default();
+    let scheme = [&b"https:"[..], b"http:"]
+        .into_iter()
+        .find(|scheme| before.ends_with(scheme));
+    let begin = at - scheme.map_or(0, <[u8]>::len);
+    let rest = bytes.get(begin..).unwrap_or_default();
+    let end = rest
+        .iter()
+        .take(LONGEST)
+        .position(is_end)
+        .unwrap_or(rest.len().min(LONGEST));
+    String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn bare(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_with_a_host_is_told_from_one_without() {
+        for (link, expected) in [
+            (
+                "http://a.test:80/b?c#d",
+                Some((Some("http"), "a.test:80", "/b?c#d")),
+            ),
+            ("HTTPS://a.test", Some((Some("https"), "a.test", ""))),
+            (" //a.test?b", Some((None, "a.test", "?b"))),
+            ("/a//b", None),
+            ("a", None),
+            ("http:a", None),
+            ("//", None),
+            ("http://user@a.test/", None),
+            ("mailto:a@b.test", None),
+        ] {
+            assert_eq!(authority(link), expected, "{link}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_text_is_read_to_its_end() {
+        let text = b"var a = \"http://back.test/a?b\"; // see //back.test";
+        assert_eq!(address_at(text, 14), "http://back.test/a?b");
+        assert_eq!(address_at(text, text.len() - 11), "//back.test");
+    }
+}

@@ -1,0 +1,321 @@
+//! The road of every request where `frozen` is set: what is in the directory is all there is.
+//!
+//! `policy::frozen` decides; here it is looked up, from what was asked for to what is next to it: without the fields
+//! that are part of the key, without the query, for another host. Nothing is asked of the backend, which is none.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{HeaderName, Method, Request, Response, StatusCode};
+
+use crate::config::check::Rules;
+use crate::head::{Generated, VariantKey};
+use crate::headers::strip_listed;
+use crate::key::{HostInKey, Key, KeyRules, KeySource};
+use crate::outcome::{Outcome, Reason};
+use crate::policy::frozen::{
+    Distance, MISSING_PAGES, Road, for_another_page, may_stand_for_missing, nearest, road,
+};
+use crate::policy::request::Facts;
+use crate::policy::vary;
+use crate::proxy::found::Client;
+use crate::proxy::respond::Verdict;
+use crate::proxy::target::Target;
+use crate::proxy::{Engine, trace};
+use crate::serve::Times;
+use crate::snapshot::{Choice, Frozen, Shown, Snapshot, Store};
+
+/// A file may change between being looked at and being read; so often it is looked at again.
+const LOOKS: usize = 3;
+
+/// The snapshot directory, as far as it can be used.
+pub(super) enum Directory {
+    /// Written, or read beside who writes it.
+    Kept(Arc<Store>),
+    Shown(Arc<Frozen>),
+    Unusable,
+}
+
+impl Directory {
+    /// A name that only this directory has. No request comes back from where none is sent.
+    pub(super) fn id(&self) -> Option<String> {
+        match self {
+            Self::Kept(store) => Some(store.directory_id()),
+            Self::Shown(_) | Self::Unusable => None,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Option<Arc<Store>>, Option<Arc<Frozen>>) {
+        match self {
+            Self::Kept(store) => (Some(store), None),
+            Self::Shown(frozen) => (Some(Arc::clone(frozen.store())), Some(frozen)),
+            Self::Unusable => (None, None),
+        }
+    }
+}
+
+/// What is looked for, and for whom.
+struct Sought {
+    rules: Arc<Rules>,
+    target: Target,
+    /// Another than the target's where a page stands for it.
+    path: String,
+    query: String,
+    client: HeaderMap,
+}
+
+/// What a look comes to.
+enum Found {
+    Page(Arc<Snapshot>, Key, Option<Reason>),
+    Unusable(Reason),
+    Nothing,
+}
+
+/// Whose page.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    /// By scheme and host.
+    Host(&'a str, &'a str),
+    Everybodys,
+}
+
+impl Engine {
+    /// Answers from the directory, or says that nothing there does.
+    pub(super) async fn show(
+        self: Arc<Self>,
+        frozen: Arc<Frozen>,
+        (method, mut client): (Method, HeaderMap),
+        (facts_road, target, rules): (Road, Target, Arc<Rules>),
+    ) -> (Response<Body>, Verdict) {
+        target.trace.note(|| trace::frozen(facts_road));
+        strip_listed(&mut client);
+        let query = rules.key.keep_query(target.query()).into_owned();
+        let sought = Arc::new(Sought {
+            path: target.path().to_owned(),
+            query,
+            client,
+            rules,
+            target,
+        });
+        match facts_road {
+            Road::Refuse(reason) => self.refuse(reason, &method),
+            Road::Absent(reason) => self.show_missing(&frozen, &method, &sought, reason).await,
+            Road::Look => {
+                for _ in 0..LOOKS {
+                    match find(&frozen, &sought).await {
+                        Found::Page(snapshot, key, reason) => {
+                            let served = self.show_page(&frozen, &method, &sought, (&snapshot, &key)).await;
+                            if let Some(response) = served {
+                                return (response, Verdict::new(Outcome::Hit).with_reason(reason));
+                            }
+                        }
+                        Found::Unusable(reason) => return self.refuse(reason, &method),
+                        Found::Nothing => {
+                            return self
+                                .show_missing(&frozen, &method, &sought, Reason::NotStored)
+                                .await;
+                        }
+                    }
+                }
+                self.refuse(Reason::Foreign, &method)
+            }
+        }
+    }
+
+    /// Nothing where the file has changed since it was looked at.
+    async fn show_page(
+        &self,
+        frozen: &Frozen,
+        method: &Method,
+        sought: &Sought,
+        (snapshot, key): (&Arc<Snapshot>, &Key),
+    ) -> Option<Response<Body>> {
+        let client = Client {
+            method,
+            fields: &sought.client,
+            rules: &sought.rules,
+            trace: &sought.target.trace,
+        };
+        // As from a server of files, where a page is as old as the answer: the times of files are those of whoever put
+        // them there.
+        let times = Times::of(Generated::Unmarked, self.clock.unix_seconds());
+        let served = self
+            .serve_to(frozen.store(), (client, key), snapshot, times)
+            .await;
+        if served.is_err() {
+            frozen.store().forget_parsed(key, &snapshot.variant);
+        }
+        served.ok()
+    }
+
+    /// The page that stands for what is missing, if one is stored.
+    async fn show_missing(
+        &self,
+        frozen: &Arc<Frozen>,
+        method: &Method,
+        sought: &Sought,
+        reason: Reason,
+    ) -> (Response<Body>, Verdict) {
+        for path in MISSING_PAGES {
+            let sought = Arc::new(Sought {
+                rules: Arc::clone(self.rules.of("GET", path)),
+                target: sought.target.clone(),
+                path: path.to_owned(),
+                query: String::new(),
+                client: for_another_page(&sought.client),
+            });
+            let Found::Page(snapshot, key, _) = find(frozen, &sought).await else {
+                continue;
+            };
+            if !may_stand_for_missing(snapshot.rendering.head.status) {
+                continue;
+            }
+            let served = self.show_page(frozen, method, &sought, (&snapshot, &key)).await;
+            if let Some(mut response) = served {
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                as_missing(response.headers_mut());
+                return (response, Verdict::new(Outcome::Hit).with_reason(Some(reason)));
+            }
+        }
+        let (response, _) = self.refuse(Reason::NotStored, method);
+        (response, Verdict::refused(reason))
+    }
+}
+
+/// What is said of the page itself is not said of every address that has none.
+fn as_missing(headers: &mut HeaderMap) {
+    for name in [
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::EXPIRES,
+        header::ACCEPT_RANGES,
+        header::CONTENT_LOCATION,
+    ] {
+        headers.remove(name);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+/// The decision, before the request is taken apart.
+pub(super) fn decide(facts: &Facts<'_>, rules: &Rules) -> Road {
+    road(facts, &rules.request)
+}
+
+async fn find(frozen: &Arc<Frozen>, sought: &Arc<Sought>) -> Found {
+    let (frozen, sought) = (Arc::clone(frozen), Arc::clone(sought));
+    let found = tokio::task::spawn_blocking(move || sought.find_in(&frozen));
+    found.await.unwrap_or(Found::Nothing)
+}
+
+impl Sought {
+    /// From what was asked for to what is next to it. What cannot be used ends the search: a page in its place would
+    /// hide that.
+    fn find_in(&self, frozen: &Frozen) -> Found {
+        let (scheme, host) = (self.target.site_scheme, &*self.target.site_host);
+        let other = if scheme == "https" { "http" } else { "https" };
+        let own = [
+            Whose::Host(scheme, host),
+            Whose::Host(other, host),
+            Whose::Everybodys,
+        ];
+        let mut tried = Vec::new();
+        // What the settings say comes first.
+        let first = match self.rules.key.host {
+            HostInKey::Part => Whose::Host(scheme, host),
+            HostInKey::Fixed => Whose::Everybodys,
+        };
+        for (place, whose) in [first].into_iter().chain(own).enumerate() {
+            let found = self.find_of(frozen, whose, (place > 0, &mut tried));
+            if !matches!(found, Found::Nothing) {
+                return found;
+            }
+        }
+        let Some(home) = frozen.home() else {
+            return Found::Nothing;
+        };
+        let other = if home.scheme == "https" { "http" } else { "https" };
+        for scheme in [home.scheme, other] {
+            let found = self.find_of(frozen, Whose::Host(scheme, &home.host), (true, &mut tried));
+            if !matches!(found, Found::Nothing) {
+                return found;
+            }
+        }
+        Found::Nothing
+    }
+
+    fn find_of(
+        &self,
+        frozen: &Frozen,
+        whose: Whose<'_>,
+        (is_of_other_host, tried): (bool, &mut Vec<Key>),
+    ) -> Found {
+        let none = HeaderMap::new();
+        let select = |names: &[HeaderName]| -> VariantKey {
+            vary::select(names, &self.client, &self.rules.key.languages)
+        };
+        let choice = Choice {
+            select: &select,
+            nearest: &nearest,
+        };
+        for (query, fields) in [
+            (&*self.query, &self.client),
+            (&*self.query, &none),
+            ("", &self.client),
+            ("", &none),
+        ] {
+            let Some(key) = self.key(whose, query, fields).filter(|key| !tried.contains(key)) else {
+                continue;
+            };
+            let (snapshot, is_other_variant) = match frozen.look(&key, &choice) {
+                Shown::Selected(snapshot) => (snapshot, false),
+                Shown::InPlace(snapshot) => (snapshot, true),
+                Shown::Damaged => return Found::Unusable(Reason::Damaged),
+                Shown::Settling => return Found::Unusable(Reason::Foreign),
+                Shown::Nothing => {
+                    tried.push(key);
+                    continue;
+                }
+            };
+            let distance = Distance {
+                has_other_query: query != self.query,
+                is_other_variant: is_other_variant || (fields.is_empty() && !self.client.is_empty()),
+                is_of_other_host,
+            };
+            return Found::Page(snapshot, key, distance.reason());
+        }
+        Found::Nothing
+    }
+
+    fn key(&self, whose: Whose<'_>, query: &str, fields: &HeaderMap) -> Option<Key> {
+        let source = KeySource {
+            path: &self.path,
+            ..self.target.source("GET", query, fields)
+        };
+        let (host, source) = match whose {
+            Whose::Host(scheme, host) => (
+                HostInKey::Part,
+                KeySource {
+                    scheme,
+                    host,
+                    ..source
+                },
+            ),
+            Whose::Everybodys => (HostInKey::Fixed, source),
+        };
+        let rules = &self.rules.key;
+        if rules.host == host {
+            return rules.key(&source);
+        }
+        let rules = KeyRules {
+            host,
+            ..rules.clone()
+        };
+        rules.key(&source)
+    }
+}
+
+/// Where the directory cannot be opened, there is nothing at all to answer with.
+pub(super) fn nothing(request: &Request<Body>) -> Response<Body> {
+    super::respond::refusal(Reason::Disk, request.method())
+}
