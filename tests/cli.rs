@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/prerender.rs"]

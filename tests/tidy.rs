@@ -17,6 +17,8 @@ enum Level {
     Helpers,
     Flow,
     Doors,
+    /// What takes several doors.
+    Errands,
     Facade,
 }
 
@@ -55,6 +57,8 @@ const LEVELS: &[(&str, Level)] = &[
     ("prerender", Level::Doors),
     ("export", Level::Doors),
     ("demo", Level::Doors),
+    // Reads as the commands on the directory do, and asks at the pace of prerendering.
+    ("compare", Level::Errands),
     // Checks any of them; only compiled for tests and fuzz targets.
     ("fuzzing", Level::Facade),
     // Calls any of them; only compiled for tests and benchmarks.

@@ -12,6 +12,8 @@ mod listing;
 mod page;
 mod removal;
 mod repair;
+#[cfg(feature = "cli")]
+mod side;
 mod upkeep;
 
 use std::path::Path;
@@ -28,6 +30,8 @@ pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};
 pub use removal::Removed;
+#[cfg(feature = "cli")]
+pub(crate) use side::{Side, SideState, Stored};
 pub use upkeep::{Collected, Sealed, Tombstone};
 
 /// A site's snapshot directory and the rules that its pages are judged by.

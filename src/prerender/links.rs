@@ -37,12 +37,12 @@ const RELATIONS: [&str; 12] = [
 
 /// The addresses in a page, as they are written, each of them once.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     /// What they are relative to, if not the page.
-    pub(super) base: Option<String>,
-    pub(super) found: Vec<String>,
+    pub(crate) base: Option<String>,
+    pub(crate) found: Vec<String>,
     /// For want of room; one that is there twice is two of them.
-    pub(super) beyond: u64,
+    pub(crate) beyond: u64,
     seen: HashSet<Box<str>>,
     most: usize,
 }
@@ -59,7 +59,7 @@ impl Links {
     }
 
     /// So many at most of those in HTML, as far as it can be read, in the order in which they stand there.
-    pub(super) fn in_html(html: &[u8], most: usize) -> Self {
+    pub(crate) fn in_html(html: &[u8], most: usize) -> Self {
         let links = RefCell::new(Self::at_most(most));
         let style = RefCell::new(String::new());
         let settings = Settings::new()
@@ -88,7 +88,7 @@ impl Links {
     }
 
     /// So many at most of those in a style sheet.
-    pub(super) fn in_css(css: &[u8], most: usize) -> Self {
+    pub(crate) fn in_css(css: &[u8], most: usize) -> Self {
         let mut links = Self::at_most(most);
         links.take(css::addresses(&String::from_utf8_lossy(css)));
         links
@@ -156,7 +156,7 @@ fn candidates_of(text: &str) -> impl Iterator<Item = &str> {
 const LONGEST_REFERENCE: usize = 12;
 
 /// Character references, as far as they stand in addresses: numbers, and the five names that XML knows.
-pub(super) fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('&') {

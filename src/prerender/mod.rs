@@ -30,12 +30,17 @@ pub use crate::proxy::Became;
 pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+pub(crate) use pace::Paced;
+#[cfg(feature = "cli")]
+pub(crate) use pace::{Pace, Refusal, Wait};
+#[cfg(feature = "cli")]
+pub(crate) use run::wait_of;
+pub(crate) use site::Site;
+
 use crate::config::CreateProxyConfig;
 use crate::config::check::rule_book;
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Proxy;
-use pace::Paced;
-use site::Site;
 
 /// Renders pages, and tells `observe` of each as it is done.
 ///
@@ -108,4 +113,4 @@ fn read_only(proxy: &Proxy) -> Error {
 /// The longest that a backend is waited for when it says how long.
 const MOST_PATIENCE: Duration = Duration::from_secs(300);
 /// How often a page is asked for that the backend is too busy for.
-const TRIES: u32 = 4;
+pub(crate) const TRIES: u32 = 4;

@@ -13,7 +13,7 @@ use crate::proxy::{Address, Proxy};
 
 /// Which addresses are of the site.
 #[derive(Debug, Clone)]
-pub(super) struct Site {
+pub(crate) struct Site {
     /// Scheme and host of `public_url`.
     public: Option<(&'static str, Box<str>)>,
     /// Other names of the same.
@@ -21,13 +21,13 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn of(proxy: &Proxy) -> Self {
+    pub(crate) fn of(proxy: &Proxy) -> Self {
         let (rules, backend) = proxy.site();
         Self::new(rules, &backend)
     }
 
     /// `backend` is an address of the site too, where a `public_url` says what its own is.
-    pub(super) fn new(rules: &SiteRules, backend: &str) -> Self {
+    pub(crate) fn new(rules: &SiteRules, backend: &str) -> Self {
         let mut names: HashSet<String> = rules.aliases.iter().cloned().collect();
         if let Some((scheme, rest)) = split_scheme(backend) {
             let host = rest.trim_start_matches('/').split('/').next().unwrap_or("");
@@ -42,7 +42,7 @@ impl Site {
     }
 
     /// The address at `/`, if there is only one.
-    pub(super) fn home(&self) -> Option<Address> {
+    pub(crate) fn home(&self) -> Option<Address> {
         let (scheme, host) = self.public.clone()?;
         Some(Address {
             scheme,
@@ -55,7 +55,7 @@ impl Site {
     ///
     /// # Errors
     /// It is none of these, or of another site.
-    pub(super) fn asked(&self, text: &str) -> Result<Address, Error> {
+    pub(crate) fn asked(&self, text: &str) -> Result<Address, Error> {
         let path = match text.split_once([':', ' ']) {
             Some(("GET" | "HEAD", path)) if path.starts_with('/') => path,
             _ => text,
@@ -95,7 +95,7 @@ impl Site {
     }
 
     /// Where a link on a page leads; nothing if that is no page.
-    pub(super) fn follow(&self, from: &Address, link: &str) -> Option<Link> {
+    pub(crate) fn follow(&self, from: &Address, link: &str) -> Option<Link> {
         let link: String = link
             .trim_matches(|char: char| char <= ' ')
             .chars()
@@ -155,7 +155,7 @@ impl Site {
     }
 
     /// As a person writes it.
-    pub(super) fn shown(&self, address: &Address) -> String {
+    pub(crate) fn shown(&self, address: &Address) -> String {
         match &self.public {
             Some(_) => address.target.to_string(),
             None => format!("{}://{}{}", address.scheme, address.host, address.target),
@@ -165,7 +165,7 @@ impl Site {
 
 /// Where a link leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     Own(Address),
     /// To another site.
     Foreign,

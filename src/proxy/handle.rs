@@ -1,5 +1,8 @@
 //! [`Proxy`]: a proxy as a program holds it.
 
+#[cfg(feature = "cli")]
+mod onlooker;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -105,14 +108,21 @@ impl Proxy {
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
         })?;
-        Ok(Self::assemble(config, rules, upstream, Some(store), trigger))
+        let directory = store.directory_id();
+        Ok(Self::assemble(
+            config,
+            rules,
+            upstream,
+            (Some(store), &directory),
+            trigger,
+        ))
     }
 
     fn assemble(
         config: &CreateProxyConfig,
         rules: check::RuleBook,
         upstream: Upstream,
-        store: Option<Arc<Store>>,
+        (store, directory): (Option<Arc<Store>>, &str),
         trigger: RefreshTrigger,
     ) -> Self {
         let settings = &config.settings;
@@ -126,11 +136,7 @@ impl Proxy {
         let max_fills = u32::try_from(settings.max_fills.clamp(1, 1 << 20)).unwrap_or(1);
         let engine = Engine {
             rules,
-            via: Via::new(
-                &store
-                    .as_ref()
-                    .map_or_else(|| upstream.identity(), |store| store.directory_id()),
-            ),
+            via: Via::new(directory),
             upstream,
             store,
             debug: settings
@@ -355,7 +361,8 @@ pub(crate) fn or_uncached(
             tracing::error!(error = %crate::error::chain(&error), "nothing is stored");
             let rules =
                 check::rule_book(config).unwrap_or_else(|_| check::RuleBook::restricted(&config.settings));
-            Proxy::assemble(config, rules, upstream, None, trigger).router()
+            let identity = upstream.identity();
+            Proxy::assemble(config, rules, upstream, (None, &identity), trigger).router()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line, made from the table of settings.
 
+mod compare;
 mod init;
 mod inspect;
 mod ship;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
+pub(crate) use compare::{Compare, Format, Pages};
 pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
 
@@ -54,6 +56,7 @@ pub(crate) enum Invocation {
     Init(Init),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
+    Compare(Site, Compare),
     Completions(Shell),
     Man { dir: Option<PathBuf> },
 }
@@ -119,6 +122,9 @@ pub(crate) fn parse() -> Invocation {
         Some(("man", asked)) => Invocation::Man {
             dir: asked.get_one("dir").cloned(),
         },
+        Some((name, matches)) if compare::NAMES.contains(&name) => {
+            Invocation::Compare(inspect::site_of(matches), compare::of(name, matches))
+        }
         Some((name, matches)) => Invocation::Inspect(inspect::site_of(matches), inspect::of(name, matches)),
         None => Invocation::Serve(serve_of(&matches)),
     }
@@ -204,6 +210,7 @@ pub(crate) fn command() -> Command {
         .subcommand(init::command())
         .subcommand(prerender())
         .subcommands(inspect::commands())
+        .subcommands(compare::commands())
         .subcommands(ship::commands())
         .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
 }
@@ -213,7 +220,17 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Everyday", &["serve", "demo", "init", "prerender"]),
     (
         "Inspect",
-        &["ls", "show", "verify", "rm", "gc", "reseal", "tombstone"],
+        &[
+            "ls",
+            "show",
+            "verify",
+            "rm",
+            "gc",
+            "reseal",
+            "tombstone",
+            "diff",
+            "accept",
+        ],
     ),
     ("Ship", &["completions", "man"]),
 ];

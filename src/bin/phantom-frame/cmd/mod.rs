@@ -1,7 +1,10 @@
 //! One file per command.
 
+mod accept;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod demo;
+mod diff;
 mod fill;
 pub(crate) mod init;
 pub(crate) mod inspect;
