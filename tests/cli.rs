@@ -9,6 +9,8 @@
 mod compare;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/looks.rs"]
+mod looks;
 #[path = "cli/prerender.rs"]
 mod prerender;
 #[path = "cli/ship.rs"]

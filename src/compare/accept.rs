@@ -10,7 +10,7 @@ use crate::prerender::Paced;
 use crate::proxy::{Became, Proxy};
 
 use super::again::{Job, jobs, look};
-use super::paced::{Heard, Told, in_turn};
+use super::paced::{Heard, Jobs, Told, in_turn};
 use super::page::{PageDiff, Standing, Summary};
 use super::{Event, Options};
 
@@ -58,14 +58,14 @@ pub async fn accept(
         ));
     }
     let onlooker = Proxy::onlooker(config, artefact.id().as_deref())?;
-    let (jobs, unread) = jobs(&onlooker, artefact, options).await?;
+    let (jobs, unread) = jobs(&onlooker, artefact, options.pattern.as_deref()).await?;
     let mut summary = Summary {
         unread,
         ..Summary::default()
     };
     let ask = |job: Job| take(&proxy, &onlooker, artefact, job);
     let mut done = 0;
-    in_turn(&Paced::new(&options.pace()), jobs, ask, |told, jobs| {
+    in_turn(&Paced::new(&options.pace()), Jobs::of(jobs), ask, |told, jobs| {
         let accepted = match told {
             Told::Done(_, accepted) => accepted,
             Told::LeftOut(job) => Accepted {

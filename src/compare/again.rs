@@ -42,27 +42,32 @@ pub async fn diff(
     mut observe: impl FnMut(Event<'_, PageDiff>),
 ) -> Result<Summary, Error> {
     let proxy = Proxy::onlooker(config, artefact.id().as_deref())?;
-    let (jobs, unread) = jobs(&proxy, artefact, options).await?;
+    let (jobs, unread) = jobs(&proxy, artefact, options.pattern.as_deref()).await?;
     let mut summary = Summary {
         unread,
         ..Summary::default()
     };
     let ask = |job: Job| look(&proxy, artefact, job);
     let mut done = 0;
-    in_turn(&Paced::new(&options.pace()), jobs, ask, |told, jobs| match told {
-        Told::Done(_, (page, _)) => {
-            done += 1;
-            summary.count(&page);
-            observe(Event::Done(&page, done, jobs.known()));
-        }
-        Told::LeftOut(job) => {
-            done += 1;
-            let page = PageDiff::of(&job.stored, Standing::Failed(Reason::Busy));
-            summary.count(&page);
-            observe(Event::Done(&page, done, jobs.known()));
-        }
-        Told::Waiting(wait) => observe(Event::Waiting(wait)),
-    })
+    in_turn(
+        &Paced::new(&options.pace()),
+        Jobs::of(jobs),
+        ask,
+        |told, jobs| match told {
+            Told::Done(_, (page, _)) => {
+                done += 1;
+                summary.count(&page);
+                observe(Event::Done(&page, done, jobs.known()));
+            }
+            Told::LeftOut(job) => {
+                done += 1;
+                let page = PageDiff::of(&job.stored, Standing::Failed(Reason::Busy));
+                summary.count(&page);
+                observe(Event::Done(&page, done, jobs.known()));
+            }
+            Told::Waiting(wait) => observe(Event::Waiting(wait)),
+        },
+    )
     .await;
     Ok(summary)
 }
@@ -71,12 +76,12 @@ pub async fn diff(
 pub(super) async fn jobs(
     proxy: &Proxy,
     artefact: &Arc<Artefact>,
-    options: &Options,
-) -> Result<(Jobs<Job>, Vec<String>), Error> {
-    let (reading, pattern) = (Arc::clone(artefact), options.pattern.clone());
+    pattern: Option<&str>,
+) -> Result<(Vec<Job>, Vec<String>), Error> {
+    let (reading, matching) = (Arc::clone(artefact), pattern.map(str::to_owned));
     let listed = tokio::task::spawn_blocking(move || {
         let mut found = Vec::new();
-        let unread = reading.each_stored(pattern.as_deref(), &mut |stored| found.push(stored))?;
+        let unread = reading.each_stored(matching.as_deref(), &mut |stored| found.push(stored))?;
         Ok((found, unread))
     });
     let gone = |_| Error::new(ErrorKind::Directory, "reading the snapshot directory panicked");
@@ -93,38 +98,40 @@ pub(super) async fn jobs(
             is_stored: true,
         })
         .collect();
-    if let Some(text) = options.pattern.as_deref().filter(|_| all.is_empty()) {
-        all.push(unstored(proxy, text)?);
+    if let Some(text) = pattern.filter(|_| all.is_empty()) {
+        all.push(Job::unstored(proxy, text)?);
     }
-    Ok((Jobs::of(all), unread))
+    Ok((all, unread))
 }
 
-/// A page that is not stored, by its address.
-fn unstored(proxy: &Proxy, text: &str) -> Result<Job, Error> {
-    if text.contains('*') {
-        let error = Error::new(
-            ErrorKind::Absent,
-            format!("nothing that is stored matches `{text}`"),
-        );
-        return Err(error.with_hint("`phantom-frame ls` lists what is"));
+impl Job {
+    /// A page that is not stored, by its address.
+    pub(super) fn unstored(proxy: &Proxy, text: &str) -> Result<Self, Error> {
+        if text.contains('*') {
+            let error = Error::new(
+                ErrorKind::Absent,
+                format!("nothing that is stored matches `{text}`"),
+            );
+            return Err(error.with_hint("`phantom-frame ls` lists what is"));
+        }
+        let site = Site::of(proxy);
+        let address = site.asked(text)?;
+        Ok(Self {
+            stored: Stored {
+                page: site.shown(&address),
+                key: format!("GET:{}", address.target).into(),
+                method: "GET".into(),
+                url: address.target.as_str().into(),
+                variant: VariantKey::default(),
+                selecting: Vec::new(),
+                sidecar: std::path::PathBuf::new(),
+                file: String::new(),
+                origin: RenderingOrigin::Backend,
+            },
+            way: Ok((address, HeaderMap::new())),
+            is_stored: false,
+        })
     }
-    let site = Site::of(proxy);
-    let address = site.asked(text)?;
-    Ok(Job {
-        stored: Stored {
-            page: site.shown(&address),
-            key: format!("GET:{}", address.target).into(),
-            method: "GET".into(),
-            url: address.target.as_str().into(),
-            variant: VariantKey::default(),
-            selecting: Vec::new(),
-            sidecar: std::path::PathBuf::new(),
-            file: String::new(),
-            origin: RenderingOrigin::Backend,
-        },
-        way: Ok((address, HeaderMap::new())),
-        is_stored: false,
-    })
 }
 
 /// Who asks for a stored rendering, and where.

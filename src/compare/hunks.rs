@@ -61,10 +61,13 @@ impl Hunk {
     }
 }
 
+pub(super) fn deadline() -> Option<Instant> {
+    Some(Instant::now() + PATIENCE)
+}
+
 /// What differs.
 pub(super) fn hunks(before: &[String], after: &[String]) -> Vec<Hunk> {
-    let deadline = Some(Instant::now() + PATIENCE);
-    let ops = capture_diff_slices_deadline(Algorithm::Myers, before, after, deadline);
+    let ops = capture_diff_slices_deadline(Algorithm::Myers, before, after, deadline());
     let mut hunks = Vec::new();
     for group in group_diff_ops(ops, CONTEXT) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {

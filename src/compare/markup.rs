@@ -12,7 +12,7 @@ pub(super) struct Token {
     pub(super) what: What,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum What {
     Text(String),
     /// A comment, a doctype: as it stands there.
@@ -22,13 +22,21 @@ pub(super) enum What {
     Tag(Tag),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Tag {
     /// In lower case.
     pub(super) name: String,
     pub(super) is_end: bool,
     /// In the order in which they stand there; names in lower case, values as they are written.
     pub(super) attributes: Vec<(String, Option<String>)>,
+}
+
+impl Tag {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        let mut attributes = self.attributes.iter();
+        let found = attributes.find(|(own, _)| own == name)?;
+        found.1.as_deref()
+    }
 }
 
 /// Elements whose content is no markup.

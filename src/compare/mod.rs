@@ -7,18 +7,26 @@
 //! what differs, `page` what became of a page, and `paced` asks at the pace of prerendering.
 
 mod accept;
+mod advice;
 mod again;
 mod against;
+mod check;
 mod hunks;
 mod lines;
 mod markup;
+mod noise;
+mod noise_kind;
 mod paced;
 mod page;
 
 pub use accept::{Accepted, accept};
+pub use advice::{Advice, Warning, advice};
 pub use again::diff;
 pub use against::diff_against;
+pub use check::{CheckSummary, CheckedPage, Verdict, backend_of, check};
 pub use hunks::{DiffLine, Hunk, Side};
+pub use noise::{Noise, NoiseSummary, PageNoise, noise};
+pub use noise_kind::NoiseKind;
 pub use page::{BodyDiff, Extent, PageDiff, Standing, Summary};
 
 use std::time::Duration;

@@ -30,11 +30,15 @@ pub use crate::proxy::Became;
 pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+#[cfg(feature = "cli")]
+pub(crate) use links::Links;
 pub(crate) use pace::Paced;
 #[cfg(feature = "cli")]
 pub(crate) use pace::{Pace, Refusal, Wait};
 #[cfg(feature = "cli")]
 pub(crate) use run::wait_of;
+#[cfg(feature = "cli")]
+pub(crate) use site::Link;
 pub(crate) use site::Site;
 
 use crate::config::CreateProxyConfig;

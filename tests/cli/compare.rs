@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -24,9 +25,10 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let all: Arc<Mutex<BTreeMap<String, (String, String)>>> = Arc::default();
         let served = Arc::clone(&all);
+        let count = Arc::new(AtomicUsize::new(100));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map(Result::unwrap) {
-                let served = Arc::clone(&served);
+                let (served, count) = (Arc::clone(&served), Arc::clone(&count));
                 std::thread::spawn(move || {
                     loop {
                         let head = read_head(&mut stream);
@@ -38,6 +40,9 @@ impl Site {
                             Some(page) => ("200 OK", page),
                             None => ("404 Not Found", Default::default()),
                         };
+                        // Another one each time.
+                        let number = count.fetch_add(1, Ordering::SeqCst).to_string();
+                        let body = body.replace("%n", &number);
                         let length = body.len();
                         let answer = format!(
                             "HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{fields}Content-Length: {length}\r\n\r\n{body}"

@@ -2,7 +2,9 @@
 
 mod accept;
 mod against;
+mod check;
 mod diff;
+mod noise;
 
 use std::collections::BTreeMap;
 use std::fs;

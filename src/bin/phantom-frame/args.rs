@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
-pub(crate) use compare::{Compare, Format, Pages};
+pub(crate) use compare::{Compare, Format, Pages, Twice};
 pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
 
@@ -217,7 +217,7 @@ pub(crate) fn command() -> Command {
 
 /// The commands by what they are for; clap has no headings for them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Everyday", &["serve", "demo", "init", "prerender"]),
+    ("Everyday", &["serve", "demo", "init", "prerender", "check"]),
     (
         "Inspect",
         &[
@@ -230,6 +230,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "tombstone",
             "diff",
             "accept",
+            "noise",
         ],
     ),
     ("Ship", &["completions", "man"]),

@@ -12,7 +12,7 @@ use phantom_frame::compare::{Options, PageDiff, Standing, Summary};
 use phantom_frame::config::Loaded;
 use serde_json::{Value, json};
 
-use super::{Ended, accept, block_on, diff};
+use super::{Ended, accept, block_on, check, diff, noise};
 use crate::args::{Compare, Pages, Site};
 use crate::print::plain;
 use crate::shutdown::Shutdown;
@@ -40,6 +40,11 @@ pub(crate) fn run(site: Site, asked: &Compare) -> anyhow::Result<ExitCode> {
                 (*format, site.json),
             )))
         }
+        Compare::Noise { pages, twice } => block_on(stoppable(noise::run(&loaded, pages, twice, site.json))),
+        Compare::Check { url, html, twice } => {
+            let what = (url.as_str(), html.as_deref());
+            block_on(stoppable(check::run(&loaded, what, twice, site.json)))
+        }
         Compare::Accept { pages } => {
             let artefact = Arc::new(open()?);
             block_on(stoppable(accept::run(&loaded, &artefact, pages, site.json)))
@@ -61,9 +66,13 @@ async fn stoppable(command: impl Future<Output = anyhow::Result<Ended>>) -> anyh
 }
 
 pub(super) fn options(pages: &Pages) -> Options {
-    let mut options = Options::of(pages.pattern.as_deref());
-    options.concurrency = pages.concurrency;
-    options.max_rps = pages.max_rps;
+    paced(pages.pattern.as_deref(), (pages.concurrency, pages.max_rps))
+}
+
+pub(super) fn paced(pattern: Option<&str>, (concurrency, max_rps): (usize, usize)) -> Options {
+    let mut options = Options::of(pattern);
+    options.concurrency = concurrency;
+    options.max_rps = max_rps;
     options
 }
 
@@ -116,11 +125,15 @@ impl Progress {
 
 /// `/page [accept-language: de]`
 pub(super) fn name(page: &PageDiff) -> String {
-    let fields = page.variant.iter();
+    named(&page.page, &page.variant)
+}
+
+pub(super) fn named(page: &str, variant: &[(String, String)]) -> String {
+    let fields = variant.iter();
     let fields: Vec<_> = fields.map(|(name, value)| format!("{name}: {value}")).collect();
     match fields.is_empty() {
-        true => plain(&page.page),
-        false => plain(&format!("{} [{}]", page.page, fields.join(", "))),
+        true => plain(page),
+        false => plain(&format!("{page} [{}]", fields.join(", "))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod accept;
+mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -10,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 mod ls;
 pub(crate) mod man;
+mod noise;
 pub(crate) mod prerender;
 mod rm;
 mod run;
