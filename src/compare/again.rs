@@ -78,7 +78,15 @@ pub(super) async fn jobs(
     artefact: &Arc<Artefact>,
     pattern: Option<&str>,
 ) -> Result<(Vec<Job>, Vec<String>), Error> {
-    let (reading, matching) = (Arc::clone(artefact), pattern.map(str::to_owned));
+    // A URL is no pattern, and means one page.
+    let is_url = |text: &&str| text.starts_with("http://") || text.starts_with("https://");
+    let url = pattern.filter(|text| is_url(text) && !text.contains('*'));
+    let wanted = url.map(|url| Site::of(proxy).asked(url)).transpose()?;
+    let matching = match &wanted {
+        Some(address) => Some(format!("GET:{}", address.target)),
+        None => pattern.map(str::to_owned),
+    };
+    let reading = Arc::clone(artefact);
     let listed = tokio::task::spawn_blocking(move || {
         let mut found = Vec::new();
         let unread = reading.each_stored(matching.as_deref(), &mut |stored| found.push(stored))?;
@@ -98,6 +106,9 @@ pub(super) async fn jobs(
             is_stored: true,
         })
         .collect();
+    if let Some(wanted) = &wanted {
+        all.retain(|job| job.way.as_ref().map_or(true, |(address, _)| address == wanted));
+    }
     if let Some(text) = pattern.filter(|_| all.is_empty()) {
         all.push(Job::unstored(proxy, text)?);
     }
@@ -151,8 +162,14 @@ fn way(stored: &Stored, public: Option<(&str, &str)>) -> Result<(Address, Header
     };
     for (name, value) in parts_of(&stored.key) {
         let is_set = match name {
-            "host" => Some(host = value),
-            "scheme" => Some(scheme = value),
+            "host" => {
+                host = value;
+                Some(())
+            }
+            "scheme" => {
+                scheme = value;
+                Some(())
+            }
             "line" => Some(()),
             // What is hashed is nobody's to say.
             "header.cookie" => None,

@@ -8,7 +8,7 @@ use crate::policy::store::media_type;
 use super::markup::{Tag, Token, What, tokens};
 
 /// The longest body that is compared by its text, in bytes.
-pub(super) const MOST_READ: usize = 4 << 20;
+pub(super) const MOST_READ: usize = 2 << 20;
 /// Longer lines are broken where they can be.
 const WIDTH: usize = 160;
 /// Or here.

@@ -15,7 +15,6 @@ mod hunks;
 mod lines;
 mod markup;
 mod noise;
-mod noise_kind;
 mod paced;
 mod page;
 
@@ -25,8 +24,7 @@ pub use again::diff;
 pub use against::diff_against;
 pub use check::{CheckSummary, CheckedPage, Verdict, backend_of, check};
 pub use hunks::{DiffLine, Hunk, Side};
-pub use noise::{Noise, NoiseSummary, PageNoise, noise};
-pub use noise_kind::NoiseKind;
+pub use noise::{Noise, NoiseKind, NoiseSummary, PageNoise, noise};
 pub use page::{BodyDiff, Extent, PageDiff, Standing, Summary};
 
 use std::time::Duration;

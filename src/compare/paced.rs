@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::prerender::{Pace, Paced, Refusal, TRIES, Wait};
 
 /// How far the work may be ahead of what was told, so that one slow page does not have all others held in memory.
-const AHEAD: usize = 64;
+const AHEAD: usize = 16;
 
 /// What was heard of the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

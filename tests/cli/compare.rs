@@ -261,6 +261,10 @@ fn a_revision_in_git_is_compared_with() {
         "{stderr}"
     );
     git(repository.path(), &["init", "--quiet"]);
+    git(repository.path(), &["commit", "--allow-empty", "-m", "nothing"]);
+    let (code, _, stderr) = site.run(&snapshots, &["diff", "--against", "HEAD"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("`HEAD` has no the site/snapshots: "), "{stderr}");
     git(repository.path(), &["add", "."]);
     git(repository.path(), &["commit", "-m", "one"]);
     let clean = site.run(&snapshots, &["diff", "--against", "HEAD"]);
@@ -288,6 +292,12 @@ fn a_revision_in_git_is_compared_with() {
         .unwrap();
     assert_eq!(String::from_utf8(status.stdout).unwrap(), "");
 
+    let (code, _, stderr) = site.run(&snapshots, &["diff", "--against=/"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        stderr.contains("/ is no snapshot directory: it has no phantom-frame.toml"),
+        "{stderr}"
+    );
     for (revision, why) in [
         (
             "--against=--output=x",

@@ -132,6 +132,9 @@ async fn it_is_said_what_is_gone_and_what_would_not_be_stored_and_why() {
         .await
         .assert("/excluded", Standing::NotStored(Reason::Excluded));
     assert_eq!(backend.count("/excluded"), asked, "it is not asked for");
+    Compared::of(&proxy, Some("https://example.com/excluded"))
+        .await
+        .assert("/excluded", Standing::Same);
     let new = Compared::of(&proxy, Some("/new")).await;
     new.assert("/new", Standing::New);
     assert!(changes(new.page("/new")).contains(&"+<p>".to_owned()));

@@ -189,6 +189,15 @@ pub(super) fn warn_of(unread: &[String]) {
     }
 }
 
+/// By name, as `ls` has them.
+pub(super) fn fields(variant: &[(String, String)]) -> Value {
+    let fields = variant.iter();
+    fields
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// What is said of a page but for what differs.
 pub(super) fn as_json(page: &PageDiff) -> Value {
     let (removed, added) = page.lines();
@@ -198,7 +207,7 @@ pub(super) fn as_json(page: &PageDiff) -> Value {
     };
     json!({
         "page": page.page,
-        "variant": page.variant,
+        "variant": fields(&page.variant),
         "file": page.file,
         "standing": page.standing.as_str(),
         "reason": page.standing.reason().map(|reason| reason.as_str()),

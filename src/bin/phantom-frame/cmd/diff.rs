@@ -71,11 +71,7 @@ pub(super) fn against(
     };
     let place = checked_out.as_ref().map_or(Path::new(other), TempDir::path);
     let config = loaded.settings().proxy_config().with_snapshot_dir(place);
-    let old = Artefact::open(&config).with_context(|| format!("cannot compare with `{}`", plain(other)));
-    let old = old.map_err(|error| match error.downcast::<phantom_frame::Error>() {
-        Ok(error) => blamed(loaded)(error),
-        Err(error) => error,
-    })?;
+    let old = Artefact::open(&config).map_err(blamed(loaded))?;
     let mut printer = Printer::new(how, Sides(other, "stored"));
     let pattern = pages.pattern.as_deref();
     let summary = diff_against((&old, artefact), pattern, |event| {

@@ -10,7 +10,7 @@ use phantom_frame::config::Loaded;
 use serde_json::{Value, json};
 
 use super::Ended;
-use super::compare::{Progress, blamed, named, paced};
+use super::compare::{Progress, blamed, fields, named, paced};
 use crate::args::Twice;
 use crate::print::{HEADING, Out, STRONG, count, plain};
 
@@ -119,7 +119,7 @@ fn line(noise: &Noise) -> String {
 fn as_json(page: &PageNoise) -> Value {
     json!({
         "page": page.page,
-        "variant": page.variant,
+        "variant": fields(&page.variant),
         "status": page.status,
         "failed": page.failed.map(|reason| reason.as_str()),
         "not_stored": page.not_stored.map(|reason| reason.as_str()),

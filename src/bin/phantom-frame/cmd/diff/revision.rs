@@ -65,6 +65,13 @@ pub(super) fn read(directory: &Path, revision: &str) -> anyhow::Result<TempDir> 
     let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
     let files = listed.stdout.split(|byte| *byte == 0).filter_map(file);
     copy_out(directory, files, copy.path()).with_context(|| format!("cannot read `{shown}` out of git"))?;
+    if !copy.path().join("phantom-frame.toml").is_file() {
+        return Err(unusable(
+            format!("in `{shown}` there is no snapshot directory here: it has no phantom-frame.toml"),
+            "the snapshots were not committed there yet, or not all of them",
+        )
+        .into());
+    }
     Ok(copy)
 }
 
