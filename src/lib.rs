@@ -7,6 +7,9 @@ pub mod artefact;
 pub mod bench;
 mod clock;
 mod coding;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod compare;
 pub mod config;
 pub mod control;
 #[cfg(feature = "demo")]

@@ -5,10 +5,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/frozen.rs"]
 mod frozen;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/looks.rs"]
+mod looks;
 #[path = "cli/prerender.rs"]
 mod prerender;
 #[path = "cli/ship.rs"]

@@ -59,6 +59,8 @@ const LEVELS: &[(&str, Level)] = &[
     // Reads as the commands on the directory do, and finds links as prerendering does.
     ("export", Level::Errands),
     ("demo", Level::Doors),
+    // Reads as the commands on the directory do, and asks at the pace of prerendering.
+    ("compare", Level::Errands),
     // Checks any of them; only compiled for tests and fuzz targets.
     ("fuzzing", Level::Facade),
     // Calls any of them; only compiled for tests and benchmarks.

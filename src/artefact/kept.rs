@@ -56,7 +56,6 @@ impl Artefact {
                 if &*found.sidecar.method != "GET" {
                     continue;
                 }
-                let line = found.key.line();
                 let others = parts(&found.key.text);
                 let path = path_of(&found.sidecar.url);
                 let rules = self.rules.of("GET", path);

@@ -16,6 +16,8 @@ mod page;
 mod rejected;
 mod removal;
 mod repair;
+#[cfg(feature = "cli")]
+mod side;
 mod upkeep;
 
 use std::path::Path;
@@ -36,6 +38,8 @@ pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};
 pub use rejected::Rejection;
 pub use removal::Removed;
+#[cfg(feature = "cli")]
+pub(crate) use side::{Side, SideState, Stored};
 pub use upkeep::{Collected, Sealed, Tombstone};
 
 /// A site's snapshot directory and the rules that its pages are judged by.

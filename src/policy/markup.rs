@@ -359,7 +359,7 @@ impl Scanner {
 }
 
 /// `value` in lower case.
-fn is_csrf_field(value: &[u8]) -> bool {
+pub(crate) fn is_csrf_field(value: &[u8]) -> bool {
     let own = match value.strip_suffix(b"]") {
         Some(inner) => inner.rsplit(|byte| *byte == b'[').next().unwrap_or_default(),
         None => value,

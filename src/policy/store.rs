@@ -25,8 +25,7 @@ use crate::tags::Tags;
 
 pub(crate) use kind::media_type;
 use kind::{has_nonce, is_endless, is_personal_by_kind};
-use owner::cookie_name;
-pub(crate) use owner::{Owner, owner};
+pub(crate) use owner::{Owner, cookie_name, owner};
 
 /// What is kept of answers, as configured.
 #[derive(Debug, Clone)]

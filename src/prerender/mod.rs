@@ -32,11 +32,15 @@ pub use crate::proxy::Became;
 pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+pub(crate) use pace::Paced;
+pub(crate) use site::Site;
 #[cfg(feature = "cli")]
 pub(crate) use {
     follow::MOST_READ,
     links::Links,
+    pace::{Pace, Refusal, Wait},
     relink::{Standing, in_css, relinked},
+    run::wait_of,
     site::Link,
 };
 
@@ -44,8 +48,6 @@ use crate::config::CreateProxyConfig;
 use crate::config::check::rule_book;
 use crate::error::{Error, ErrorKind};
 use crate::proxy::Proxy;
-use pace::Paced;
-pub(crate) use site::Site;
 
 /// Renders pages, and tells `observe` of each as it is done.
 ///
@@ -122,4 +124,4 @@ fn read_only(proxy: &Proxy) -> Error {
 /// The longest that a backend is waited for when it says how long.
 const MOST_PATIENCE: Duration = Duration::from_secs(300);
 /// How often a page is asked for that the backend is too busy for.
-const TRIES: u32 = 4;
+pub(crate) const TRIES: u32 = 4;

@@ -20,18 +20,18 @@ const MOST_REFUSALS: u32 = 6;
 
 /// The pace of all runs that ask one backend.
 #[derive(Debug)]
-pub(super) struct Paced {
+pub(crate) struct Paced {
     /// And how many pages are under way.
     pace: Mutex<(Pace, usize)>,
     freed: Notify,
 }
 
 impl Paced {
-    pub(super) fn new(options: &PrerenderOptions) -> Arc<Self> {
+    pub(crate) fn new(options: &PrerenderOptions) -> Arc<Self> {
         Self::with(Pace::new(options.concurrency, options.max_rps, Instant::now()))
     }
 
-    pub(super) fn with(pace: Pace) -> Arc<Self> {
+    pub(crate) fn with(pace: Pace) -> Arc<Self> {
         Arc::new(Self {
             pace: Mutex::new((pace, 0)),
             freed: Notify::new(),
@@ -42,7 +42,7 @@ impl Paced {
     ///
     /// # Errors
     /// When there may be.
-    pub(super) fn take_turn(self: &Arc<Self>, now: Instant) -> Result<Turn, Wait> {
+    pub(crate) fn take_turn(self: &Arc<Self>, now: Instant) -> Result<Turn, Wait> {
         let (pace, under_way) = &mut *self.lock();
         match pace.leave(*under_way, now) {
             Leave::Now => {
@@ -56,11 +56,11 @@ impl Paced {
     }
 
     /// Ready when a turn has ended since this was enabled.
-    pub(super) fn freed(&self) -> Notified<'_> {
+    pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 
-    pub(super) fn tell<T>(&self, what: impl FnOnce(&mut Pace) -> T) -> T {
+    pub(crate) fn tell<T>(&self, what: impl FnOnce(&mut Pace) -> T) -> T {
         what(&mut self.lock().0)
     }
 
@@ -72,14 +72,14 @@ impl Paced {
 
 /// When to ask for a turn again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     Until(Instant),
     ForAnother,
 }
 
 /// One page is under way as long as this is there.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Paced>);
+pub(crate) struct Turn(Arc<Paced>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -89,7 +89,7 @@ impl Drop for Turn {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     most: f64,
     allowed: f64,
     /// Between one request and the next.
@@ -106,7 +106,7 @@ pub(super) struct Pace {
 
 /// What comes of a refusal. Nobody asks for so long in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// Then for the same page again.
     Again(Duration),
     /// Then for others.
@@ -117,7 +117,7 @@ pub(super) enum Refusal {
 
 /// Whether one more page may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leave {
+pub(crate) enum Leave {
     Now,
     At(Instant),
     /// When one that is under way has ended.
@@ -125,7 +125,7 @@ pub(super) enum Leave {
 }
 
 impl Pace {
-    pub(super) fn new(concurrency: usize, max_rps: usize, now: Instant) -> Self {
+    pub(crate) fn new(concurrency: usize, max_rps: usize, now: Instant) -> Self {
         let most = concurrency.clamp(1, 1024) as f64;
         let gap = match max_rps {
             0 => Duration::ZERO,
@@ -145,11 +145,11 @@ impl Pace {
     }
 
     #[cfg(test)]
-    pub(super) fn with_patience(self, patience: Duration) -> Self {
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    pub(super) fn leave(&self, under_way: usize, now: Instant) -> Leave {
+    pub(crate) fn leave(&self, under_way: usize, now: Instant) -> Leave {
         let start = self.next.max(self.paused_until);
         match (under_way as f64) < self.allowed.floor() {
             true if start <= now => Leave::Now,
@@ -158,19 +158,19 @@ impl Pace {
         }
     }
 
-    pub(super) fn begun(&mut self, now: Instant) {
+    pub(crate) fn begun(&mut self, now: Instant) {
         self.next = self.next.max(now) + self.gap;
     }
 
     /// The backend was not asked, so that its turn is another's.
-    pub(super) fn was_not_needed(&mut self) {
+    pub(crate) fn was_not_needed(&mut self) {
         self.next -= self
             .gap
             .min(self.next.saturating_duration_since(self.paused_until));
     }
 
     /// An answer came.
-    pub(super) fn answered(&mut self, took: Duration) {
+    pub(crate) fn answered(&mut self, took: Duration) {
         self.refusals = 0;
         self.is_hopeless = false;
         let seconds = took.as_secs_f64();
@@ -183,12 +183,12 @@ impl Pace {
     }
 
     /// None came in time, or it took too long.
-    pub(super) fn slow_down(&mut self) {
+    pub(crate) fn slow_down(&mut self) {
         self.allowed = (self.allowed / 2.0).max(1.0);
     }
 
     /// The backend wants to be left alone.
-    pub(super) fn refused(&mut self, retry_after: Option<Duration>, now: Instant) -> Refusal {
+    pub(crate) fn refused(&mut self, retry_after: Option<Duration>, now: Instant) -> Refusal {
         // Who was under way when it said so first says nothing new.
         let left = self.paused_until.saturating_duration_since(now);
         let is_new = left.is_zero();

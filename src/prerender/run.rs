@@ -343,7 +343,7 @@ fn is_refusal(ordered: &Ordered) -> bool {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn wait_of(field: Option<&HeaderValue>, now: SystemTime) -> Option<Duration> {
+pub(crate) fn wait_of(field: Option<&HeaderValue>, now: SystemTime) -> Option<Duration> {
     let text = field?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -22,6 +22,7 @@ use crate::policy::{last_good, validate};
 use crate::proxy::Engine;
 use crate::proxy::give_up::takes_back;
 use crate::proxy::intake::{Incoming, Intake};
+use crate::proxy::order::Order;
 use crate::proxy::teller::Teller;
 use crate::proxy::trace;
 use crate::proxy::visit::Visit;
@@ -206,9 +207,9 @@ impl Fill {
 
     /// Of methods other than GET a condition would make the backend refuse the request (RFC 9110 §13.1.2).
     fn to_validate(&self) -> Option<&Arc<Snapshot>> {
-        self.stale
-            .as_ref()
-            .filter(|_| *self.visit.method() == Method::GET)
+        let order = self.visit.order.as_ref();
+        let may_ask = order.is_none_or(Order::sends_conditions) && *self.visit.method() == Method::GET;
+        self.stale.as_ref().filter(|_| may_ask)
     }
 
     fn open(

@@ -1,5 +1,8 @@
 //! [`Proxy`]: a proxy as a program holds it.
 
+#[cfg(feature = "cli")]
+mod onlooker;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -119,18 +122,18 @@ impl Proxy {
             true => Directory::Shown(Arc::new(Frozen::open(options)?)),
             false => Directory::Kept(Store::open(options)?),
         };
-        Ok(Self::assemble(config, rules, upstream, kept, trigger))
+        let via = kept.id().unwrap_or_else(|| upstream.identity());
+        Ok(Self::assemble(config, rules, upstream, (kept, &via), trigger))
     }
 
     fn assemble(
         config: &CreateProxyConfig,
         rules: check::RuleBook,
         upstream: Upstream,
-        directory: Directory,
+        (directory, via): (Directory, &str),
         trigger: RefreshTrigger,
     ) -> Self {
         let settings = &config.settings;
-        let via = directory.id().unwrap_or_else(|| upstream.identity());
         let (store, frozen) = directory.into_parts();
         let flights = Arc::new(FlightTable::default());
         let memory = Arc::new(Memory::new(check::whole_seconds(settings.pass_ttl)));
@@ -142,7 +145,7 @@ impl Proxy {
         let max_fills = u32::try_from(settings.max_fills.clamp(1, 1 << 20)).unwrap_or(1);
         let engine = Engine {
             rules,
-            via: Via::new(&via),
+            via: Via::new(via),
             upstream,
             store,
             frozen,
@@ -398,7 +401,8 @@ pub(crate) fn or_uncached(
             tracing::error!(error = %crate::error::chain(&error), "nothing is stored");
             let rules =
                 check::rule_book(config).unwrap_or_else(|_| check::RuleBook::restricted(&config.settings));
-            Proxy::assemble(config, rules, upstream, Directory::Unusable, trigger).router()
+            let identity = upstream.identity();
+            Proxy::assemble(config, rules, upstream, (Directory::Unusable, &identity), trigger).router()
         }
     }
 }

@@ -17,6 +17,7 @@ mod order;
 mod pass;
 mod recall;
 mod refresh;
+mod rendition;
 mod respond;
 mod seat;
 mod share;
@@ -55,6 +56,8 @@ use memory::Memory;
 pub use order::Became;
 pub(crate) use order::{Address, Ordered};
 use refresh::Renewals;
+#[cfg(feature = "cli")]
+pub(crate) use rendition::{Decided, Rendition, Sight};
 use respond::{Verdict, refusal};
 use stale::Pauses;
 pub use tally::Statistics;

@@ -99,10 +99,22 @@ pub(crate) struct Ordered {
     pub(crate) was_asked: bool,
 }
 
+/// Whether what is stored may be asked about with its validators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    Sent,
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "only commands leave them out")
+    )]
+    LeftOut,
+}
+
 /// An order, on its visit.
 #[derive(Clone)]
 pub(super) struct Order {
     scope: Scope,
+    conditions: Conditions,
     /// Bytes of the body that are wanted.
     limit: usize,
     seen: Arc<Mutex<Seen>>,
@@ -120,6 +132,10 @@ struct Seen {
 }
 
 impl Order {
+    pub(super) fn sends_conditions(&self) -> bool {
+        self.conditions == Conditions::Sent
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // What is guarded stays whole at every step, so a panic elsewhere does not spoil it.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,12 +147,28 @@ impl Engine {
     pub(crate) async fn order(self: Arc<Self>, address: &Address, (scope, limit): (Scope, usize)) -> Ordered {
         let order = Order {
             scope,
+            conditions: Conditions::Sent,
             limit,
             seen: Arc::default(),
         };
-        let answer = AssertUnwindSafe(Arc::clone(&self).carry_out(address, order.clone()))
-            .catch_unwind()
-            .await;
+        self.order_as(address, &HeaderMap::new(), order).await
+    }
+
+    /// Has the rendering for who sends these fields made and stored anew, whatever is stored.
+    #[cfg(feature = "cli")]
+    pub(crate) async fn order_anew(self: Arc<Self>, address: &Address, fields: &HeaderMap) -> Ordered {
+        let order = Order {
+            scope: Scope::All,
+            conditions: Conditions::LeftOut,
+            limit: 0,
+            seen: Arc::default(),
+        };
+        self.order_as(address, fields, order).await
+    }
+
+    async fn order_as(self: Arc<Self>, address: &Address, fields: &HeaderMap, order: Order) -> Ordered {
+        let visit = Arc::clone(&self).carry_out(address, fields, order.clone());
+        let answer = AssertUnwindSafe(visit).catch_unwind().await;
         let (response, verdict) = answer.unwrap_or_else(|_panic| {
             tracing::error!(path = address.target.path(), "rendering a page panicked");
             self.no_answer(Reason::Panic, &Method::GET)
@@ -160,7 +192,13 @@ impl Engine {
         }
     }
 
-    async fn carry_out(self: Arc<Self>, address: &Address, order: Order) -> (Response<Body>, Verdict) {
+    /// Makes the visit of somebody of whom nothing is known but these fields, for `purpose`.
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        address: &Address,
+        fields: &HeaderMap,
+        purpose: impl Clone + Send + Sync + 'static,
+    ) -> (Response<Body>, Verdict) {
         let rules = Arc::clone(self.rules.of("GET", address.target.path()));
         let refused = |reason| self.refuse(reason, &Method::GET);
         let Ok(host) = HeaderValue::from_str(&address.host) else {
@@ -174,7 +212,8 @@ impl Engine {
         // As it is stored, in whatever coding that is.
         let codings = HeaderValue::from_static("identity, *;q=0.1");
         headers.insert(header::ACCEPT_ENCODING, codings);
-        request.extensions_mut().insert(order);
+        headers.extend(fields.clone());
+        request.extensions_mut().insert(purpose);
         let target = match Target::of(&request, &self.rules.general().site) {
             Ok(target) => target.seen_by(address.scheme, &self.rules.general().site),
             Err(reason) => return refused(reason),

@@ -32,6 +32,7 @@ use crate::policy::store::Asked;
 use crate::policy::{validate, vary};
 use crate::proxy::Engine;
 use crate::proxy::order::{Order, by_order, look};
+use crate::proxy::rendition::is_looked_at;
 use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
 use crate::proxy::trace;
@@ -182,9 +183,10 @@ impl Engine {
         target: Target,
         (included, rules): (Included, Arc<Rules>),
     ) -> (Response<Body>, Verdict) {
-        let Some(store) = self.store.clone() else {
+        let store = self.store.clone();
+        if store.is_none() && !is_looked_at(&request) {
             return Box::pin(self.pass(request, &target, Reason::Disk)).await;
-        };
+        }
         let wishes = Wishes::of(request.headers(), rules.request.client_directives);
         // RFC 9111 §5.2.1.5: "MUST NOT store any part of either this request or any response to it".
         if wishes.no_store {
@@ -229,6 +231,9 @@ impl Engine {
             credentials,
         });
         visit.target.trace.key(&visit.key, &visit);
+        let Some(store) = store else {
+            return Box::pin(self.look_at(&visit)).await;
+        };
         match &visit.order {
             Some(order) => Box::pin(by_order(&store, (&visit, order), self.visit(&store, &visit))).await,
             None => self.visit(&store, &visit).await,

@@ -76,7 +76,12 @@ impl Frozen {
     /// # Errors
     /// There is none, or it is another format's or another site's.
     pub(crate) fn open(options: StoreOptions) -> Result<Self, Error> {
-        let survey = Survey::of(&options.dir, options.site.as_deref(), options.faults.clone())?;
+        let survey = Survey::of(
+            &options.dir,
+            options.site.as_deref(),
+            &options.pinned,
+            options.faults.clone(),
+        )?;
         let root = survey.root().to_owned();
         let fs = Fs::new(options.faults.clone()).below(&root);
         let lock = WriteLock::never(fs.clone(), root.join(PRIVATE).join("lock"));

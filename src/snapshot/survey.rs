@@ -268,6 +268,16 @@ impl Survey {
         })
     }
 
+    /// What stands in a sidecar, by its path from the root.
+    ///
+    /// # Errors
+    /// Those of the file system, and what is no sidecar.
+    #[cfg(feature = "cli")]
+    pub(crate) fn sidecar_at(&self, path: &Path) -> io::Result<Sidecar> {
+        let bytes = self.bytes_of(path, sidecar::MAX_BYTES)?;
+        sidecar::from_bytes(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
     /// When a rendering was generated; nothing where it is about to be removed, or is none.
     pub(crate) fn clock(&self, found: &Found) -> Option<Generated> {
         let rendering = found.sidecar.rendering.as_ref()?;

@@ -11,6 +11,7 @@ mod burst;
 mod cache_status;
 mod canonical;
 mod clock;
+mod compare;
 mod compressed;
 mod dates;
 mod directives;

@@ -1,5 +1,6 @@
 //! The command line, made from the table of settings.
 
+mod compare;
 mod export;
 mod init;
 mod inspect;
@@ -15,6 +16,7 @@ use clap_complete::Shell;
 use phantom_frame::config::{Key, Sources, keys};
 use phantom_frame::prerender::Scope;
 
+pub(crate) use compare::{Compare, Format, Pages, Twice};
 pub(crate) use export::Export;
 pub(crate) use init::Init;
 pub(crate) use inspect::{Inspect, Order, Site};
@@ -57,6 +59,7 @@ pub(crate) enum Invocation {
     Init(Init),
     Inspect(Site, Inspect),
     Prerender(Box<Prerender>),
+    Compare(Site, Compare),
     Completions(Shell),
     Man { dir: Option<PathBuf> },
 }
@@ -123,6 +126,9 @@ pub(crate) fn parse() -> Invocation {
         Some(("man", asked)) => Invocation::Man {
             dir: asked.get_one("dir").cloned(),
         },
+        Some((name, matches)) if compare::NAMES.contains(&name) => {
+            Invocation::Compare(inspect::site_of(matches), compare::of(name, matches))
+        }
         Some((name, matches)) => Invocation::Inspect(inspect::site_of(matches), inspect::of(name, matches)),
         None => Invocation::Serve(serve_of(&matches)),
     }
@@ -209,13 +215,14 @@ pub(crate) fn command() -> Command {
         .subcommand(prerender())
         .subcommands(inspect::commands())
         .subcommand(export::command())
+        .subcommands(compare::commands())
         .subcommands(ship::commands())
         .override_usage("phantom-frame [OPTIONS] [CONFIG]\n       phantom-frame <COMMAND>")
 }
 
 /// The commands by what they are for; clap has no headings for them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Everyday", &["serve", "demo", "init", "prerender"]),
+    ("Everyday", &["serve", "demo", "init", "prerender", "check"]),
     (
         "Inspect",
         &[
@@ -227,6 +234,9 @@ const GROUPS: &[(&str, &[&str])] = &[
             "gc",
             "reseal",
             "tombstone",
+            "diff",
+            "accept",
+            "noise",
         ],
     ),
     ("Ship", &["export", "completions", "man"]),

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Invocation::Export(asked) => cmd::export::run(asked),
         Invocation::Init(asked) => cmd::init::run(&asked),
         Invocation::Inspect(site, asked) => cmd::inspect::run(site, &asked),
+        Invocation::Compare(site, asked) => cmd::compare::run(site, &asked),
         Invocation::Completions(shell) => cmd::completions::run(args::command(), shell),
         Invocation::Man { dir } => cmd::man::run(args::command(), dir.as_deref()),
         Invocation::Prerender(prerender) => cmd::prerender::run(*prerender),

@@ -52,11 +52,12 @@ impl Out {
 
     /// Prints one JSON document.
     pub(crate) fn json(&mut self, document: &serde_json::Value) {
-        self.line(format_args!("{document:#}"));
+        self.line(format_args!("{}", harmless(&format!("{document:#}"))));
     }
 
     /// One item of the list with which a JSON document begins; there may be more than are to be held at once.
     pub(crate) fn item(&mut self, list: &str, item: &serde_json::Value) {
+        let item = harmless(&item.to_string());
         match self.items {
             0 => self.text(format_args!("{{\n  \"{list}\": [\n    {item}")),
             _ => self.text(format_args!(",\n    {item}")),
@@ -72,6 +73,7 @@ impl Out {
         }
         self.text(format_args!("]"));
         for (name, value) in rest.as_object().into_iter().flatten() {
+            let value = harmless(&value.to_string());
             self.text(format_args!(",\n  \"{name}\": {value}"));
         }
         self.line(format_args!("\n}}"));
@@ -98,6 +100,19 @@ pub(crate) fn plain(text: &str) -> String {
         }
     }
     plain
+}
+
+/// JSON in which a terminal finds nothing but characters: what a serialiser leaves as it is, as escapes.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char != '\n' && is_deceptive(char) {
+            // Of those that stand beyond sixteen bits none is deceptive.
+            true => text.push_str(&format!("\\u{:04x}", u32::from(char))),
+            false => text.push(char),
+        }
+    }
+    text
 }
 
 /// `812 B`, `1.2 KiB`.
@@ -164,5 +179,9 @@ mod tests {
     #[test]
     fn what_stands_in_files_moves_no_cursor() {
         assert_eq!(plain("/a\u{1b}[31m\u{202e}é"), "/a\\u{1b}[31m\\u{202e}é");
+        assert_eq!(
+            harmless("{\n\"\u{9b}31m\u{202e}é\"}"),
+            "{\n\"\\u009b31m\\u202eé\"}"
+        );
     }
 }

@@ -81,7 +81,7 @@ fn takes_away(headers: &HeaderMap, client: &HeaderMap, audience: Audience) -> bo
 }
 
 /// The name in a `Set-Cookie`.
-pub(super) fn cookie_name(line: &[u8]) -> &[u8] {
+pub(crate) fn cookie_name(line: &[u8]) -> &[u8] {
     let name = line.split(|byte| matches!(byte, b'=' | b';')).next();
     name.unwrap_or_default().trim_ascii()
 }

@@ -418,6 +418,11 @@ impl Proxy {
         &self.setup.clock
     }
 
+    /// The proxy's own settings, for a command beside it or after it.
+    pub(crate) fn config(&self) -> CreateProxyConfig {
+        self.setup.config()
+    }
+
     /// What a command makes of the directory, beside the proxy or after it, by the proxy's own settings.
     pub(crate) async fn artefact<T: Send + 'static>(
         &self,

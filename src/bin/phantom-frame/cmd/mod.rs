@@ -1,7 +1,11 @@
 //! One file per command.
 
+mod accept;
+mod check;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod demo;
+mod diff;
 mod explain;
 pub(crate) mod export;
 mod fill;
@@ -9,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 mod ls;
 pub(crate) mod man;
+mod noise;
 pub(crate) mod prerender;
 mod rm;
 mod run;
