@@ -13,9 +13,10 @@ use crate::pattern::Subject;
 use crate::tags::{Tag, TagHash, Tagged, Tags};
 
 use super::folders::FolderId;
-use super::forms::{Coded, FormSets};
+use super::forms::Coded;
 use super::layout::Stem;
 use super::life::Life;
+use super::packed::Packed;
 use super::usage::Used;
 
 /// A key and its variants. Replaced as a whole, never changed.
@@ -95,72 +96,6 @@ impl VariantEntry {
                 ..self
             },
             false => self,
-        }
-    }
-}
-
-/// The same, as it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Packed {
-    sidecar: FileStamp,
-    digest: u64,
-    seal: u64,
-    /// Seconds since 1970, or one of two that are later than any.
-    generated: u32,
-    blocks: u32,
-    coded_blocks: u32,
-    /// [`FormSets`].
-    forms: u16,
-    /// The id itself is the digest's beginning.
-    has_id: bool,
-    rendering: Option<RenderingOrigin>,
-}
-
-impl Packed {
-    const UNMARKED: u32 = u32::MAX;
-    const INVALIDATED: u32 = u32::MAX - 1;
-
-    fn of(variant: VariantEntry) -> Self {
-        Self {
-            sidecar: variant.sidecar,
-            digest: variant.digest,
-            generated: match variant.generated {
-                Generated::At(seconds) => u32::try_from(seconds).map_or(Self::INVALIDATED - 1, |seconds| {
-                    seconds.min(Self::INVALIDATED - 1)
-                }),
-                Generated::Unmarked => Self::UNMARKED,
-                Generated::Invalidated => Self::INVALIDATED,
-            },
-            blocks: variant.blocks,
-            seal: variant.coded.seal,
-            coded_blocks: variant.coded.blocks,
-            forms: variant.coded.forms.to_bits(),
-            has_id: variant.id.is_some(),
-            rendering: variant.rendering,
-        }
-    }
-
-    fn id(self) -> Option<VariantId> {
-        self.has_id.then(|| VariantId::of_digest(self.digest))
-    }
-
-    fn entry(self) -> VariantEntry {
-        VariantEntry {
-            id: self.id(),
-            digest: self.digest,
-            generated: match self.generated {
-                Self::UNMARKED => Generated::Unmarked,
-                Self::INVALIDATED => Generated::Invalidated,
-                seconds => Generated::At(seconds.into()),
-            },
-            sidecar: self.sidecar,
-            blocks: self.blocks,
-            coded: Coded {
-                seal: self.seal,
-                blocks: self.coded_blocks,
-                forms: FormSets::from_bits(self.forms),
-            },
-            rendering: self.rendering,
         }
     }
 }
@@ -412,6 +347,7 @@ pub(crate) fn sorted(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderN
 
 #[cfg(test)]
 mod tests {
+    use super::super::forms::FormSets;
     use super::*;
 
     /// A placeholder.

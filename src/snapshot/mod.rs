@@ -38,6 +38,7 @@ mod lock;
 mod log;
 mod marks;
 mod open;
+mod packed;
 mod pair;
 mod parsed;
 mod pinned;
