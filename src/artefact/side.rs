@@ -131,23 +131,30 @@ impl Artefact {
             return Ok(Some(side));
         };
         let file = path.with_file_name(&*sealed.file);
-        match self.survey.seal_of(&file) {
-            Ok((seal, state)) => (side.seal, side.length) = (seal, state.size()),
-            Err(error) if is_absence(&error) => {
-                side.state = SideState::Missing;
-                return Ok(Some(side));
-            }
-            Err(error) => return Err(error),
+        if let Err(error) = self.read_body(&file, limit, &mut side) {
+            side.state = SideState::Missing;
+            return match is_absence(&error) {
+                true => Ok(Some(side)),
+                false => Err(error),
+            };
         }
-        side.body = match side.length <= limit as u64 {
-            true => Some(self.survey.bytes_of(&file, limit as u64)?),
-            false => None,
-        };
-        let is_other = side.body.as_ref().is_some_and(|body| Seal::of(body) != side.seal);
-        if side.seal != sealed.seal || is_other {
+        if side.seal != sealed.seal {
             side.state = SideState::Changed;
         }
         Ok(Some(side))
+    }
+
+    fn read_body(&self, file: &Path, limit: usize, side: &mut Side) -> io::Result<()> {
+        side.length = self.survey.stat(file)?.size();
+        side.body = match side.length <= limit as u64 {
+            true => Some(self.survey.bytes_of(file, limit as u64)?),
+            false => None,
+        };
+        match &side.body {
+            Some(body) => (side.seal, side.length) = (Seal::of(body), body.len() as u64),
+            None => side.seal = self.survey.seal_of(file)?.0,
+        }
+        Ok(())
     }
 
     /// The name that only this directory has, if a server has given it one.

@@ -11,7 +11,7 @@ use super::check::{CheckSummary, CheckedPage, Verdict};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// `cookies`, `vary`, `nonce`, `csrf`, `host`, `noise`.
+    /// `cookies`, `vary`, `nonce`, `csrf`, `host`, `cache`, `noise`.
     pub kind: &'static str,
     /// What is so, and what helps.
     pub text: String,
@@ -61,6 +61,12 @@ pub fn advice(summary: &CheckSummary, pages: &[CheckedPage]) -> Advice {
     let of = names(pages.iter().filter(|page| !page.own_host.is_empty()));
     if !of.is_empty() {
         warnings.push(warning("host", own_host(summary, pages), &of));
+    }
+    let of = names(pages.iter().filter(|page| page.is_cached));
+    if !of.is_empty() {
+        let text =
+            "these come from a cache (`Age`), so this is a look at that cache: name the backend itself";
+        warnings.push(warning("cache", text.into(), &of));
     }
     let noisy = |page: &&CheckedPage| !page.noises.is_empty() && page.verdict == Verdict::Stored;
     let of = names(pages.iter().filter(noisy));

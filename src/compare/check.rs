@@ -1,6 +1,7 @@
 //! A look at a site that nothing is known of: what of it could be stored, why the rest could not, and how to begin.
 
-use std::collections::{HashSet, VecDeque};
+mod found;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::lines::MOST_READ;
 use super::noise::{Noise, between, failure, renditions};
 use super::paced::{Heard, Jobs, Told, in_turn};
 use super::{Event, Options};
+use found::Found;
 
 /// Addresses of one page that are followed, at most.
 const MOST_LINKS: usize = 500;
@@ -83,6 +85,8 @@ pub struct CheckedPage {
     pub varies_by: Vec<String>,
     /// Names of the cookies that it sets.
     pub cookies: Vec<String>,
+    /// It comes from a cache (`Age`).
+    pub is_cached: bool,
     /// A nonce or a CSRF field, in whatever else it would be refused for.
     pub marked: Option<Reason>,
     /// Addresses in it that name the backend's own host.
@@ -192,88 +196,6 @@ pub async fn check(
     Ok(summary)
 }
 
-/// What was found and not looked at yet.
-struct Found {
-    seen: HashSet<Address>,
-    pages: VecDeque<Stop>,
-    /// They say little, so they come last.
-    assets: VecDeque<Stop>,
-    limit: usize,
-}
-
-impl Found {
-    fn new(first: Address, limit: usize) -> Self {
-        Self {
-            seen: HashSet::from([first]),
-            pages: VecDeque::new(),
-            assets: VecDeque::new(),
-            limit,
-        }
-    }
-
-    fn take(&mut self, from: &CheckedPage, links: Vec<Address>) {
-        let from: Arc<str> = from.page.as_str().into();
-        for address in links {
-            if self.seen.contains(&address) {
-                continue;
-            }
-            self.seen.insert(address.clone());
-            let queue = match is_asset(address.target.path()) {
-                true => &mut self.assets,
-                false => &mut self.pages,
-            };
-            queue.push_back(Stop {
-                address,
-                found_on: Some(Arc::clone(&from)),
-            });
-        }
-    }
-
-    /// The next one; an asset only where no page is under way that may lead to others.
-    fn next(&mut self, is_under_way: bool) -> Option<Stop> {
-        let asset = |assets: &mut VecDeque<Stop>| (!is_under_way).then(|| assets.pop_front()).flatten();
-        self.pages.pop_front().or_else(|| asset(&mut self.assets))
-    }
-
-    fn left(&self) -> u64 {
-        (self.pages.len() + self.assets.len()) as u64
-    }
-}
-
-fn is_asset(path: &str) -> bool {
-    const ENDINGS: [&str; 24] = [
-        "avif",
-        "css",
-        "gif",
-        "gz",
-        "ico",
-        "jpeg",
-        "jpg",
-        "js",
-        "json",
-        "map",
-        "mjs",
-        "mp3",
-        "mp4",
-        "ogg",
-        "pdf",
-        "png",
-        "svg",
-        "ttf",
-        "txt",
-        "webm",
-        "webmanifest",
-        "webp",
-        "woff2",
-        "zip",
-    ];
-    let last = path.rsplit('/').next().unwrap_or("");
-    let ending = last
-        .rsplit_once('.')
-        .map(|(_, ending)| ending.to_ascii_lowercase());
-    ending.is_some_and(|ending| ENDINGS.contains(&&*ending))
-}
-
 async fn look(
     proxy: &Proxy,
     site: Arc<Site>,
@@ -324,6 +246,7 @@ impl CheckedPage {
             took: Duration::ZERO,
             varies_by: Vec::new(),
             cookies: Vec::new(),
+            is_cached: false,
             marked: None,
             own_host: Vec::new(),
             noises: Vec::new(),
@@ -345,6 +268,7 @@ impl CheckedPage {
         self.cookies = cookies
             .map(|line| String::from_utf8_lossy(cookie_name(line.as_bytes())).into_owned())
             .collect();
+        self.is_cached = headers.contains_key(header::AGE);
         let scanner = Scanner::for_response(headers);
         let body = rendition.body.as_deref().unwrap_or_default();
         self.marked = scanner.and_then(|mut scanner| scanner.read(body));
@@ -428,6 +352,5 @@ mod tests {
         ] {
             assert_eq!(names_host(link, backend), expected, "{link}");
         }
-        assert!(is_asset("/_next/static/a.b/main.JS") && !is_asset("/v1.2/docs") && !is_asset("/"));
     }
 }

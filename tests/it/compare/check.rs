@@ -58,7 +58,7 @@ async fn a_site_is_followed_and_each_page_judged() {
         "/cart",
         page("<a href=/deep>x</a>").with("Cache-Control", "no-store"),
     );
-    backend.on("/deep", page("<p>deep"));
+    backend.on("/deep", page("<p>deep").with("Age", "7"));
     backend.on(
         "/form",
         page("<input name=csrf_token value=1>").with("Set-Cookie", "session=secret"),
@@ -94,6 +94,7 @@ async fn a_site_is_followed_and_each_page_judged() {
     assert_eq!(looked.warning("csrf"), Some(&["/form".to_owned()][..]));
     assert_eq!(looked.warning("vary"), Some(&["/lang".to_owned()][..]));
     assert_eq!(looked.warning("host"), Some(&["/".to_owned()][..]));
+    assert_eq!(looked.warning("cache"), Some(&["/deep".to_owned()][..]));
     assert_eq!(looked.warning("noise"), None);
     assert!(
         looked

@@ -130,8 +130,8 @@ nonces, CSRF fields, links to the backend's own host), and how to begin.
 shows what names the backend's own host instead.
 
 --json: url, backend, public_url, pages (page, found_on, verdict, reason,
-status, type, bytes, ms, varies_by, cookies, marked, own_host, noise (as
-`noise --json`)), left_out, warnings (kind, text, pages), command, config.
+status, type, bytes, ms, varies_by, cookies, cached, marked, own_host, noise
+(as `noise --json`)), left_out, warnings (kind, text, pages), command, config.
 `verdict` is stored, missing, not-stored or failed.
 
 Exit codes: 0; 1 nothing can be stored, the first page is missing, or a page

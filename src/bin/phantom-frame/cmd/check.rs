@@ -219,6 +219,7 @@ fn as_json(found: &Found<'_>) -> Value {
             "ms": millis(page.took),
             "varies_by": page.varies_by,
             "cookies": page.cookies,
+            "cached": page.is_cached,
             "marked": page.marked.map(|reason| reason.as_str()),
             "own_host": page.own_host,
             "noise": page.noises.iter().map(noise_as_json).collect::<Vec<_>>(),

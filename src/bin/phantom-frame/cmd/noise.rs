@@ -105,6 +105,8 @@ fn line(noise: &Noise) -> String {
     };
     let seen = match (&*noise.seen.0, &*noise.seen.1) {
         ("", "") => String::new(),
+        ("", other) => format!("  nothing | {other}"),
+        (one, "") => format!("  {one} | nothing"),
         (one, other) => format!("  {one} | {other}"),
     };
     let stored = if noise.is_left_out { "  (not stored)" } else { "" };
