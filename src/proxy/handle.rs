@@ -1,5 +1,6 @@
 //! [`Proxy`]: a proxy as a program holds it.
 
+mod backend;
 #[cfg(feature = "cli")]
 mod onlooker;
 
@@ -34,7 +35,9 @@ use crate::proxy::{Engine, Trace, Via, Waits};
 use crate::snapshot::{Frozen, Marked, Matching, Store, StoreOptions};
 use crate::throttle::Throttle;
 use crate::token::TokenHash;
-use crate::upstream::{Upstream, UpstreamOptions};
+use crate::upstream::Upstream;
+
+pub(crate) use backend::{http_backend, in_process_backend};
 
 /// A proxy: its router, its trigger, its statistics, and its end.
 ///
@@ -344,35 +347,6 @@ impl fmt::Debug for Proxy {
             .field("is_driven", &self.target.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// The backend of the settings; where they say that none is asked, one that there is not.
-///
-/// # Errors
-/// A `proxy_url` or `backend_ca` that cannot work.
-pub(crate) fn http_backend(config: &CreateProxyConfig) -> Result<Upstream, Error> {
-    let settings = &config.settings;
-    if settings.frozen {
-        return Ok(in_process_backend(Router::new(), config));
-    }
-    Upstream::http(UpstreamOptions {
-        base: check::backend_url(&settings.proxy_url)?,
-        connect_timeout: settings.connect_timeout,
-        response_timeout: settings.response_timeout,
-        body_timeout: settings.body_timeout,
-        ca_file: settings.backend_ca.clone(),
-    })
-}
-
-/// A router of this process as the backend.
-pub(crate) fn in_process_backend(router: Router, config: &CreateProxyConfig) -> Upstream {
-    Upstream::in_process(
-        router,
-        crate::upstream::Waits {
-            response: config.settings.response_timeout,
-            body: config.settings.body_timeout,
-        },
-    )
 }
 
 /// The router of a proxy, or of one that stores nothing where the configuration cannot work as a whole,
