@@ -254,7 +254,7 @@ async fn what_is_not_to_be_stored_is_not_shown() {
 async fn a_body_that_misses_its_seal_is_never_served() {
     let backend = site().await;
     let proxy = Proxy::start(&backend).await;
-    for path in ["/", "/blog/hello", "/old"] {
+    for path in ["/", "/blog/hello", "/old", "/search"] {
         proxy.get(path).await.assert_stored();
     }
     let setup = checked_out(&proxy, &backend, |_| ());
@@ -270,6 +270,10 @@ async fn a_body_that_misses_its_seal_is_never_served() {
     };
     damage(&proxy.body_file("site.test/blog/hello"), b"page /blog/HELLO");
     damage(&proxy.sidecar("site.test/old").0, b"no sidecar");
+    let (path, text) = proxy.sidecar("site.test/search");
+    let other = text.replace("search.", "another.");
+    assert_ne!(other, text, "the body is named");
+    damage(&path, other.as_bytes());
 
     // What was changed a moment ago may be half of a checkout.
     let is_damage = |response: &Response| {
@@ -282,7 +286,9 @@ async fn a_body_that_misses_its_seal_is_never_served() {
         }
     };
     is_damage(&proxy.get("/blog/hello").await);
-    is_damage(&proxy.get("/old").await);
+    for path in ["/old", "/search", "/search?q=1"] {
+        proxy.get(path).await.assert_refused(500, Reason::Damaged);
+    }
     proxy.get("/").await.assert_hit();
 }
 

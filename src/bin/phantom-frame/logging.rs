@@ -26,7 +26,10 @@ fn start_with(loaded: &Loaded, filter: &str) -> anyhow::Result<()> {
     let settings = loaded.settings();
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| loaded.refuse("log", format!("`{}` cannot be used: {error}", settings.log)))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // Where nobody reads the log, to say so there would panic, and cost a request each time.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false);
     let begun = match settings.log_format {
         LogFormat::Json => builder
             .with_writer(|| EscapedJson(io::stderr()))

@@ -108,13 +108,14 @@ async fn folders_that_are_not_an_export_s_are_refused() {
     let before = proxy.contents();
     let snapshots = proxy.dir();
     let above = snapshots.parent().expect("a folder").to_owned();
-    for refused in [
-        snapshots.clone(),
-        snapshots.join("out"),
-        above,
-        inside.join("out"),
-        full.clone(),
-        dir.path().join("full/x"),
+    let among = "the snapshots are there";
+    for (refused, why) in [
+        (snapshots.clone(), among),
+        (snapshots.join("out"), among),
+        (above, among),
+        (inside.join("out"), among),
+        (full.clone(), "no export has written it"),
+        (dir.path().join("full/x"), "the folder of the export"),
     ] {
         let error = try_export(&proxy, to(&refused)).await.expect_err("a refusal");
         assert_eq!(
@@ -123,6 +124,7 @@ async fn folders_that_are_not_an_export_s_are_refused() {
             "{}: {error}",
             refused.display()
         );
+        assert!(error.to_string().contains(why), "{}: {error}", refused.display());
     }
     assert!(proxy.contents() == before);
     assert_eq!(fs::read_dir(&full).expect("the folder").count(), 1);
