@@ -128,6 +128,8 @@ async fn marking_what_is_gone_is_no_failure() {
     let backend = Backend::with_page("page").await;
     let proxy = Proxy::start(&backend).await;
     proxy.warm("/").await;
+    // Until then the log is kept.
+    proxy.until_ready().await;
     for path in proxy.pages() {
         fs::remove_file(proxy.dir().join(path)).unwrap();
     }
