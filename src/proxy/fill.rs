@@ -259,7 +259,7 @@ impl Fill {
         };
         teller.tell(Growth::Whole(length));
         let settled = match opening.keep {
-            Keep::Snapshot => self.commit(head, writer).await,
+            Keep::Snapshot => teller.settled(self.commit(head, writer)).await,
             Keep::Memory(seconds) => self.remember_missing(head, length, seconds).await,
         };
         match settled {
@@ -322,6 +322,7 @@ impl Fill {
                 Kept::Same(body, _) => body.length,
             };
             let codings = visit.rules.codings.wanted(&head, length);
+            let is_accepted = visit.order.as_ref().is_some_and(Order::is_accepted);
             let candidate = Candidate {
                 key: &visit.key,
                 method: visit.method().as_str(),
@@ -333,7 +334,10 @@ impl Fill {
                 generated: born,
                 epoch,
                 max_variants: visit.rules.max_variants,
-                judge: &|old, new| Some(visit.rules.store.last_good?.flaw(old, new)?.as_str()),
+                judge: &|old, new| {
+                    let rule = visit.rules.store.last_good.filter(|_| !is_accepted)?;
+                    Some(rule.flaw(old, new)?.as_str())
+                },
                 codings,
             };
             store.commit(candidate, kept)

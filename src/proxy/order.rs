@@ -136,6 +136,11 @@ impl Order {
         self.conditions == Conditions::Sent
     }
 
+    /// Whether the operator has seen what comes, and takes it, be it the better page or not.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.conditions == Conditions::LeftOut
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // What is guarded stays whole at every step, so a panic elsewhere does not spoil it.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,10 +1,11 @@
 //! How a body grows, told to its readers. Of one that may yet be refused, in favour of the page that is stored, nothing is
 //! told until it is whole, so that the head can say so; but nobody waits long for that.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::flight::{FillHead, Growth, Lead, Progress};
 use crate::outcome::Reason;
@@ -12,6 +13,8 @@ use crate::proxy::intake::{Incoming, Piece};
 
 /// For how long a head is held back.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// And for how long for the disk, behind that.
+const DISK: Duration = Duration::from_secs(1);
 /// A body that is longer so far is told of.
 const LENGTH: u64 = 64 << 10;
 
@@ -70,6 +73,19 @@ impl<'a> Teller<'a> {
     fn tell_all(&self) {
         let head = Arc::clone(self.head);
         self.lead.report(Progress::Body(head, self.grown));
+    }
+
+    /// What becomes of the page, which a disk may take long to say: whoever waits for that for long is told the rest.
+    pub(super) async fn settled<T>(&mut self, settling: impl Future<Output = T>) -> T {
+        let mut settling = pin!(settling);
+        if self.held.is_some() {
+            if let Ok(settled) = timeout(DISK, settling.as_mut()).await {
+                return settled;
+            }
+            self.held = None;
+            self.tell_all();
+        }
+        settling.await
     }
 
     /// The next piece. Who waits for it for long has the head meanwhile.

@@ -6,12 +6,15 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
 use crate::fsops::Fs;
 use crate::head::{Generated, Rendered, Rendering, Seal, SealedBody, Sidecar, VariantId};
 use crate::key::{Key, KeyHash};
+use crate::pattern::Subject;
+use crate::tags::NO_TAGS;
 use crate::throttle::Throttle;
 
 use super::layout::Stem;
@@ -31,7 +34,7 @@ pub(super) struct Refusals {
     notice: Throttle,
 }
 
-/// So many renderings are remembered; then they are forgotten, at the price of one more refusal each.
+/// So many renderings are remembered; of others the log is asked.
 const MOST: usize = 1024;
 /// The log's name in the private folder.
 const LOG: &str = "rejected.toml";
@@ -68,12 +71,16 @@ impl Store {
         let (Some(stored), Some(coming)) = (&old.rendering, &new.rendering) else {
             return Ok(());
         };
+        let place = (Key::from_text(&*new.key).hash, id);
         let body = match kept {
-            Kept::Same(..) => return Ok(()),
+            Kept::Same(..) => {
+                // It said something else in between.
+                lock(&self.refusals.last).remove(&place);
+                return Ok(());
+            }
             Kept::New(body) => Some(body),
             Kept::Nothing => None,
         };
-        let place = (Key::from_text(&*new.key).hash, id);
         let seal = body.map_or_else(|| Seal::of(b""), |body| body.seal);
         let length = |rendering: &Rendering| rendering.body.as_ref().map_or(0, |body| body.length);
         let was = Rendered {
@@ -96,12 +103,18 @@ impl Store {
         {
             let mut last = lock(&self.refusals.last);
             // What the backend says twice it means.
-            if last.get(&place) == Some(&seal) {
+            let is_again = match last.get(&place) {
+                Some(known) => *known == seal,
+                None => self.was_refused(new, &seal, self.clock_of((stem, id), old, stored)),
+            };
+            if is_again {
                 last.remove(&place);
                 return Ok(());
             }
-            if last.len() >= MOST {
-                last.clear();
+            if last.len() >= MOST
+                && let Some(one) = last.keys().next().copied()
+            {
+                last.remove(&one);
             }
             last.insert(place, seal);
         }
@@ -117,6 +130,51 @@ impl Store {
         Err(CommitError::Rejected)
     }
 
+    /// Whether a process before this one, or this one long ago, has refused the same bytes last, and nothing was stored
+    /// or validated since.
+    fn was_refused(&self, new: &Sidecar, seal: &Seal, clock: Option<Generated>) -> bool {
+        let Some(Generated::At(since)) = clock else {
+            return false;
+        };
+        let refused = read(&self.fs, &self.private(LOG));
+        let last = refused.iter().rev().find(|one| *one.key == *new.key);
+        last.is_some_and(|one| one.seal == seal.short() && one.at > since)
+    }
+
+    fn clock_of(
+        &self,
+        (stem, id): (&Stem, Option<VariantId>),
+        old: &Sidecar,
+        stored: &Rendering,
+    ) -> Option<Generated> {
+        let known = self.index.get(&Key::from_text(&*old.key));
+        match known.and_then(|entry| entry.variant(id)) {
+            Some(known) => Some(known.generated),
+            None => {
+                let file = self.fs.stat(&self.root.join(stem.sidecar(id)));
+                file.ok().map(|file| generated(stored, &file))
+            }
+        }
+    }
+
+    /// Whether a mark is that of a visitor's unsafe request, who says nothing of what may come. Its time is somewhat
+    /// earlier than the file's, which is marked behind it.
+    fn is_visitors_mark(&self, (stem, id): (&Stem, Option<VariantId>), old: &Sidecar) -> bool {
+        const BEHIND: Duration = Duration::from_secs(60);
+        let key = Key::from_text(&*old.key);
+        let own = old.own_line();
+        let subject = Subject {
+            line: key.line(),
+            own: Some(&own),
+            tags: &*NO_TAGS,
+        };
+        let marked = self.ledger().visitors_mark(subject);
+        let changed = self.fs.stat(&self.root.join(stem.sidecar(id)));
+        marked
+            .zip(changed.ok())
+            .is_some_and(|(marked, file)| file.changed_at() <= marked + BEHIND)
+    }
+
     /// What the operator has marked may be replaced by anything, and what has lost its body is no page.
     fn is_whole_and_unmarked(
         &self,
@@ -124,20 +182,13 @@ impl Store {
         old: &Sidecar,
         stored: &Rendering,
     ) -> bool {
-        let known = self.index.get(&Key::from_text(&*old.key));
-        let clock = match known.and_then(|entry| entry.variant(id)) {
-            Some(known) => Some(known.generated),
-            None => {
-                let file = self.fs.stat(&self.root.join(stem.sidecar(id)));
-                file.ok().map(|file| generated(stored, &file))
-            }
-        };
+        let clock = self.clock_of((stem, id), old, stored);
+        let is_marked = clock == Some(Generated::Invalidated) && !self.is_visitors_mark((stem, id), old);
         let is_there = |sealed: &SealedBody| {
             let path = self.own_body((stem, id), old);
             path.is_some_and(|path| self.fs.stat(&path).is_ok_and(|file| file.size() == sealed.length))
         };
-        clock.is_some_and(|clock| clock != Generated::Invalidated)
-            && stored.body.as_ref().is_some_and(is_there)
+        clock.is_some() && !is_marked && stored.body.as_ref().is_some_and(is_there)
     }
 
     fn end_of(&self, path: PathBuf, most: usize) -> Option<Vec<u8>> {

@@ -254,6 +254,11 @@ impl Ledger {
         }
     }
 
+    /// When a visitor's unsafe request last marked what may be this.
+    pub(crate) fn visitors_mark(&self, subject: Subject<'_>) -> Option<SystemTime> {
+        self.marks.last(subject).map(|(_, at)| at)
+    }
+
     /// Whether an invalidation later than `epoch` matches.
     pub(crate) fn is_overtaken(&self, epoch: u64, subject: Subject<'_>) -> bool {
         epoch < self.forgotten

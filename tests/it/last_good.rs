@@ -2,7 +2,7 @@
 
 use phantom_frame::{Reason, RefreshMode, Settings};
 
-use crate::rig::{Answer, Backend, Gate, Proxy, Response, get};
+use crate::rig::{Answer, Backend, Gate, Proxy, Response, get, post};
 
 const WHOLE: &str = "<html><body>a whole page</body></html>\n<!-- rendered -->\n";
 const HALF: &str = "<html><body>a who";
@@ -81,6 +81,58 @@ async fn the_same_bytes_twice_in_a_row_are_taken_for_the_truth() {
     proxy.get("/").await.assert(200, "<html>1").assert_stored();
     proxy.get("/").await.assert(200, "<html>1").assert_hit();
     assert_eq!(listed(&proxy).await.len(), 3, "what was rejected is still known");
+}
+
+#[tokio::test]
+async fn a_validation_in_between_makes_it_no_second_time_in_a_row() {
+    let backend = Backend::with("/", page(WHOLE).with("ETag", "\"1\"")).await;
+    let proxy = Proxy::start(&backend).await;
+    proxy.warm("/").await;
+    proxy.clock().advance(61);
+    backend.on("/", page(""));
+    assert_rejected(&proxy.get("/").await, "");
+    backend.on(
+        "/",
+        Answer::new(304)
+            .with("ETag", "\"1\"")
+            .with("Cache-Control", "max-age=60"),
+    );
+    proxy.get("/").await.assert(200, WHOLE);
+    proxy.clock().advance(61);
+
+    backend.on("/", page(""));
+
+    assert_rejected(&proxy.get("/").await, "");
+}
+
+#[tokio::test]
+async fn the_second_time_counts_in_another_process_too() {
+    let (backend, mut proxy) = stale(default).await;
+    backend.on("/", page(HALF));
+    assert_rejected(&proxy.get("/").await, HALF);
+    proxy.restart().await;
+    proxy.get("/").await.assert(200, HALF).assert_stored();
+
+    // Not where a page was stored since.
+    backend.on("/", page(WHOLE));
+    proxy.clock().advance(61);
+    proxy.get("/").await.assert(200, WHOLE).assert_stored();
+    proxy.clock().advance(61);
+    backend.on("/", page(HALF));
+    proxy.restart().await;
+    assert_rejected(&proxy.get("/").await, HALF);
+}
+
+#[tokio::test]
+async fn a_visitor_s_unsafe_request_does_not_give_the_page_away() {
+    let backend = Backend::with("/", page(WHOLE)).await;
+    let proxy = Proxy::start(&backend).await;
+    proxy.until_ready().await;
+    proxy.warm("/").await;
+    assert_eq!(proxy.send(post("/", "x")).await.status, 200);
+    backend.on("/", page(""));
+
+    assert_rejected(&proxy.get("/").await, "");
 }
 
 #[tokio::test]

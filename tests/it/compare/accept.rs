@@ -91,6 +91,20 @@ async fn a_page_that_is_named_is_stored_anew() {
 }
 
 #[tokio::test]
+async fn a_page_that_ends_earlier_than_the_last_good_one_is_taken_as_it_is() {
+    let backend = Backend::start().await;
+    backend.on("/page", Answer::page("<html>whole</html>"));
+    let proxy = stored(&backend, &["/page"]).await;
+    backend.on("/page", Answer::page("<html>short"));
+
+    let all = accepted(&proxy, None).await;
+
+    assert!(all.iter().all(|one| !one.is_failure()), "{all:?}");
+    assert_eq!(proxy.files_with("<html>short").len(), 1);
+    assert_eq!(proxy.files_with("<html>whole"), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn it_takes_the_lock() {
     let backend = Backend::with("/a", page("a")).await;
     let proxy = stored(&backend, &["/a"]).await;
