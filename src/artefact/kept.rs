@@ -10,7 +10,7 @@ use crate::config::check::SiteRules;
 use crate::head::{Seal, VariantKey};
 
 use super::Artefact;
-use super::listing::{parts, path_of, shown};
+use super::listing::{parts, path_of};
 
 /// A stored rendering of a page that is asked for by GET.
 #[derive(Debug, Clone)]
@@ -33,51 +33,35 @@ pub(crate) struct KeptPage {
 impl Artefact {
     /// Every page, in the order of the files; what could not be read is returned.
     pub(crate) fn each_kept(&self, each: &mut dyn FnMut(KeptPage)) -> Vec<String> {
-        let mut bytes = Vec::new();
-        let mut unread = Vec::new();
-        self.survey.each_folder(&mut |listed| {
-            let listed = match listed {
-                Ok(listed) => listed,
-                Err((path, error)) => return unread.push(format!("{}: {error}", shown(path))),
+        self.each_found(&mut |found, _| {
+            let is_there = self.survey.clock(&found).is_some();
+            let body = found.body();
+            let Some(rendering) = found.sidecar.rendering.filter(|_| is_there) else {
+                return;
             };
-            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
-                let Ok(found) = self.survey.read(listed, &entry.name, &mut bytes) else {
-                    unread.push(format!(
-                        "{}: not a page's sidecar",
-                        shown(&listed.path().join(&entry.name))
-                    ));
-                    continue;
-                };
-                let is_there = self.survey.clock(&found).is_some();
-                let body = found.body();
-                let Some(rendering) = found.sidecar.rendering.filter(|_| is_there) else {
-                    continue;
-                };
-                if &*found.sidecar.method != "GET" {
-                    continue;
-                }
-                let others = parts(&found.key.text);
-                let path = path_of(&found.sidecar.url);
-                let rules = self.rules.of("GET", path);
-                let scheme = match found.key.part("scheme") {
-                    Some("https") => "https",
-                    _ => "http",
-                };
-                each(KeptPage {
-                    host: found.key.part("host").map(|host| (scheme, host.to_owned())),
-                    has_fields: others.iter().any(|(name, _)| name.contains('.')),
-                    may_be_stored: rules.request.filters.judge("GET", path).is_ok(),
-                    url: found.sidecar.url.into(),
-                    variant: found.sidecar.variant,
-                    status: rendering.head.status,
-                    headers: rendering.head.headers,
-                    body: body
-                        .zip(rendering.body)
-                        .map(|(path, body)| (path, body.length, body.seal)),
-                });
+            if &*found.sidecar.method != "GET" {
+                return;
             }
-        });
-        unread
+            let others = parts(&found.key.text);
+            let path = path_of(&found.sidecar.url);
+            let rules = self.rules.of("GET", path);
+            let scheme = match found.key.part("scheme") {
+                Some("https") => "https",
+                _ => "http",
+            };
+            each(KeptPage {
+                host: found.key.part("host").map(|host| (scheme, host.to_owned())),
+                has_fields: others.iter().any(|(name, _)| name.contains('.')),
+                may_be_stored: rules.request.filters.judge("GET", path).is_ok(),
+                url: found.sidecar.url.into(),
+                variant: found.sidecar.variant,
+                status: rendering.head.status,
+                headers: rendering.head.headers,
+                body: body
+                    .zip(rendering.body)
+                    .map(|(path, body)| (path, body.length, body.seal)),
+            });
+        })
     }
 
     /// The bytes of a body; nothing if they are not the sealed ones.

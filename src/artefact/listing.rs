@@ -7,7 +7,7 @@ use crate::head::{Generated, Rendering, RenderingOrigin};
 use crate::key::parts_of;
 use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse_rendering};
-use crate::snapshot::{Found, Listed};
+use crate::snapshot::{Found, Listed, Odd};
 
 use super::{Artefact, pattern};
 
@@ -138,6 +138,32 @@ impl Artefact {
     }
 
     /// Nothing where there is no rendering.
+    /// Every sidecar that can be read, in the order of the files. What cannot be is returned, but for what went meanwhile.
+    pub(super) fn each_found(&self, each: &mut dyn FnMut(Found, &Listed)) -> Vec<String> {
+        let mut bytes = Vec::new();
+        let mut unread = Vec::new();
+        self.survey.each_folder(&mut |listed| {
+            let listed = match listed {
+                Ok(listed) => listed,
+                Err((path, error)) => return unread.push(format!("{}: {error}", shown(path))),
+            };
+            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
+                match self.survey.read(listed, &entry.name, &mut bytes) {
+                    Ok(found) => each(found, listed),
+                    Err(Odd::Gone) => {}
+                    Err(Odd::Unreadable(error)) => {
+                        unread.push(format!("{}: {error}", shown(&listed.path().join(&entry.name))));
+                    }
+                    Err(Odd::NotASidecar(_) | Odd::Misplaced(_)) => {
+                        let path = listed.path().join(&entry.name);
+                        unread.push(format!("{}: not a page's sidecar", shown(&path)));
+                    }
+                }
+            }
+        });
+        unread
+    }
+
     pub(super) fn row(&self, found: &Found, listed: &Listed) -> Option<Row> {
         let rendering = found.sidecar.rendering.as_ref()?;
         let generated = self.survey.clock(found)?;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::fsops::is_absence;
 use crate::head::{RenderingOrigin, Seal, StoredHead, VariantKey};
 
-use super::listing::{selecting, shown};
+use super::listing::selecting;
 use super::{Artefact, pattern};
 
 /// Which rendering it is.
@@ -62,33 +62,24 @@ impl Artefact {
         each: &mut dyn FnMut(Stored),
     ) -> Result<Vec<String>, Error> {
         let pattern = pattern(matching)?;
-        let mut bytes = Vec::new();
-        let mut unread = Vec::new();
-        self.survey.each_folder(&mut |listed| {
-            let listed = match listed {
-                Ok(listed) => listed,
-                Err((path, error)) => return unread.push(format!("{}: {error}", shown(path))),
-            };
-            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
-                let found = self.survey.read(listed, &entry.name, &mut bytes).ok();
-                let found = found.filter(|found| found.is_of(|subject| pattern.is_match(subject)));
-                let Some(found) = found else { continue };
-                let (Some(row), Some(rendering)) = (self.row(&found, listed), &found.sidecar.rendering)
-                else {
-                    continue;
-                };
-                each(Stored {
-                    page: row.page(),
-                    selecting: selecting(&found),
-                    sidecar: found.stem.sidecar(found.id),
-                    file: row.file,
-                    origin: rendering.origin,
-                    key: found.sidecar.key,
-                    method: found.sidecar.method,
-                    url: found.sidecar.url,
-                    variant: found.sidecar.variant,
-                });
+        let unread = self.each_found(&mut |found, listed| {
+            if !found.is_of(|subject| pattern.is_match(subject)) {
+                return;
             }
+            let (Some(row), Some(rendering)) = (self.row(&found, listed), &found.sidecar.rendering) else {
+                return;
+            };
+            each(Stored {
+                page: row.page(),
+                selecting: selecting(&found),
+                sidecar: found.stem.sidecar(found.id),
+                file: row.file,
+                origin: rendering.origin,
+                key: found.sidecar.key,
+                method: found.sidecar.method,
+                url: found.sidecar.url,
+                variant: found.sidecar.variant,
+            });
         });
         Ok(unread)
     }

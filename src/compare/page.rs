@@ -249,6 +249,10 @@ fn head_lines(head: &StoredHead, validators: Validators) -> Vec<String> {
         let value = String::from_utf8_lossy(value.as_bytes());
         format!("{name}: {value}")
     }));
+    let tags: Vec<_> = head.tags.iter().collect();
+    if !tags.is_empty() {
+        lines.push(format!("tags: {}", tags.join(", ")));
+    }
     lines.extend(
         head.expires_after
             .map(|seconds| format!("expires: {seconds} seconds after the date")),

@@ -171,7 +171,11 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
         .cloned()
         .chain(written.clone().map(|(name, _)| PathBuf::from(name)))
         .collect();
-    tree.prune(&wanted, &mut exported);
+    // A page that could not be read may be the one that a file was written for.
+    match exported.unread.is_empty() {
+        true => tree.prune(&wanted, &mut exported),
+        false => tree.spare(),
+    }
     for (file, entry) in &plan.files {
         let page = &entry.page;
         match body(artefact, page) {

@@ -69,7 +69,8 @@ impl<'a> Linker<'a> {
         self.judge(page, &links, exported);
         let change = |link: &str, standing: Standing| self.rooted(link, standing);
         let is_affected = || links.found.iter().any(|link| self.is_absolute(link));
-        let new = match (self.rewrites && is_affected(), is_css) {
+        let is_at_home = || !self.leads_away(page, &links);
+        let new = match (self.rewrites && is_affected() && is_at_home(), is_css) {
             (false, _) => None,
             (true, true) => std::str::from_utf8(&bytes)
                 .ok()
@@ -78,6 +79,15 @@ impl<'a> Linker<'a> {
             (true, false) => relinked(&bytes, &change),
         };
         self.told(page, new.unwrap_or(bytes), exported)
+    }
+
+    /// Whether all that is relative leads to another site.
+    fn leads_away(&self, page: &KeptPage, links: &Links) -> bool {
+        let here = self.address_of(page);
+        let base = links.base.as_deref().zip(here);
+        base.is_some_and(|(base, here)| {
+            self.site.follow(&here, base) == Some(Link::Foreign) && !self.is_absolute(base)
+        })
     }
 
     fn judge(&self, page: &KeptPage, links: &Links, exported: &mut Exported) {
@@ -203,10 +213,13 @@ impl<'a> Linker<'a> {
         if !is_backend && !is_own {
             return None;
         }
-        Some(match rest.starts_with('/') {
+        let rooted = match rest.starts_with('/') {
             true => rest.to_owned(),
             false => format!("/{rest}"),
-        })
+        };
+        // That would name a host.
+        let is_another = rooted.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']));
+        (!is_another).then_some(rooted)
     }
 
     /// Where a redirect leads, as `_redirects` says it.

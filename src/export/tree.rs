@@ -119,6 +119,11 @@ impl Tree {
         Ok(Some(known))
     }
 
+    /// Leaves all that was written before.
+    pub(super) fn spare(&mut self) {
+        self.now.clone_from(&self.known);
+    }
+
     /// Removes what was written for pages that are no more, before their places are taken.
     pub(super) fn prune(&mut self, wanted: &BTreeSet<PathBuf>, exported: &mut Exported) {
         let gone: Vec<_> = self
@@ -130,7 +135,7 @@ impl Tree {
         for (file, hash) in gone {
             let is_ours = match self.there(&file) {
                 There::Nothing => continue,
-                There::Bytes(there) => there == hash || self.is_forced,
+                There::Bytes(there) => there == hash,
                 There::Other(_) => false,
             };
             let removed = match is_ours {

@@ -244,3 +244,33 @@ async fn of_several_hosts_one_has_to_be_named() {
     assert_eq!(read(&site, "index.html"), "two.test");
     assert_eq!(exported.left_out.first().map(|one| one.why), Some(Why::Host));
 }
+
+#[tokio::test]
+async fn no_link_is_made_to_lead_to_another_host() {
+    let backend = Backend::start().await;
+    let own = format!("http://{}", backend.addr());
+    let page = |head: &str| {
+        html(&format!(
+            "<html><head>{head}</head><a href=\"{own}//evil.test/x\">1</a><a href=\"{own}/\\evil.test\">2</a>\
+             <a href=\"{own}/a\">3</a></html>"
+        ))
+    };
+    backend.on("/a", page(""));
+    backend.on("/based", page("<base href=\"https://cdn.test/\">"));
+    let mut proxy = start(&backend).await;
+    store(&mut proxy, &["/a", "/based"]).await;
+    let (_root, dir) = folder();
+    let options = Options {
+        rewrites_links: true,
+        ..to(&dir)
+    };
+
+    try_export(&proxy, options).await.expect("an export");
+
+    let text = read(&dir, "a/index.html");
+    assert!(text.contains(&format!("href=\"{own}//evil.test/x\"")), "{text}");
+    assert!(text.contains(&format!("href=\"{own}/\\evil.test\"")), "{text}");
+    assert!(text.contains("<a href=\"/a\">3</a>"), "{text}");
+    let based = read(&dir, "based/index.html");
+    assert!(based.contains(&format!("href=\"{own}/a\"")), "{based}");
+}

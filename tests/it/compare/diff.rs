@@ -262,3 +262,22 @@ async fn what_matches_nothing_is_said() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[tokio::test]
+async fn tags_count_and_what_cannot_be_read_is_no_pass() {
+    let backend = Backend::with("/page", page("x")).await;
+    let proxy = stored(&backend, &["/page"]).await;
+    backend.on("/page", page("x").with("Cache-Tag", "news, front"));
+
+    let compared = Compared::of(&proxy, None).await;
+
+    compared.assert("/page", Standing::Changed);
+    let head = format!("{:?}", compared.page("/page").head);
+    assert!(head.contains("tags: front, news"), "{head}");
+
+    let (sidecar, _) = proxy.sidecar("page.");
+    fs::write(sidecar, "<<<<<<< HEAD").expect("a merge");
+    let compared = Compared::of(&proxy, None).await;
+    assert_eq!(compared.summary.unread.len(), 1);
+    assert!(!compared.summary.is_clean(), "{:?}", compared.summary);
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use phantom_frame::ErrorKind;
@@ -90,9 +90,9 @@ async fn what_somebody_else_has_written_stays_and_is_named() {
     let mut options = to(&site);
     options.is_forced = true;
     let forced = try_export(&proxy, options).await.expect("an export");
-    assert!(forced.is_whole(), "{forced:?}");
+    assert_eq!(forced.kept.len(), 1, "{forced:?}");
     assert_eq!(read(&site, "a/index.html"), "page /a");
-    assert!(!site.join("b").exists());
+    assert_eq!(read(&site, "b/c/index.html"), "edited", "nothing takes its place");
     assert_eq!(read(&site, "own.txt"), "mine", "it is in nobody's way");
 }
 
@@ -184,6 +184,47 @@ async fn a_manifest_that_names_files_elsewhere_is_none() {
         assert_eq!(error.kind(), ErrorKind::Directory, "{error}");
         assert_eq!(read(dir.path(), "out/victim"), "mine");
     }
+}
+
+#[tokio::test]
+async fn files_of_pages_that_cannot_be_read_now_stay() {
+    let (_backend, mut proxy) = three_pages().await;
+    let (_root, dir) = folder();
+    exported(&proxy, &dir).await;
+    proxy.stop().await;
+    let sidecars: Vec<_> = proxy
+        .pages()
+        .into_iter()
+        .filter(|file| file.ends_with(".toml"))
+        .collect();
+    let files = |dir: &Path| {
+        let mut files: Vec<_> = walk(dir).into_iter().collect();
+        files.sort();
+        files
+    };
+    let before = files(&dir);
+    for sidecar in sidecars {
+        fs::write(proxy.dir().join(sidecar), "<<<<<<< HEAD").expect("a merge");
+    }
+
+    let done = exported(&proxy, &dir).await;
+
+    assert_eq!(done.unread.len(), 3, "{done:?}");
+    assert!(done.removed.is_empty() && !done.is_whole(), "{done:?}");
+    assert_eq!(files(&dir), before);
+}
+
+/// All files, but the manifest.
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths = paths.filter(|path| !path.ends_with(".phantom-export"));
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => walk(&path),
+            false => vec![path],
+        })
+        .collect()
 }
 
 #[tokio::test]
