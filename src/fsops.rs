@@ -111,15 +111,15 @@ impl Fs {
         Ok((bytes, id))
     }
 
-    /// Copies a regular file to a place that is not the store's, with its time; folders on the way are made.
-    pub(crate) fn copy_out(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Copies a regular file to a place that is not the store's, with this time, or its own; folders on the way are made.
+    pub(crate) fn copy_out(&self, from: &Path, to: &Path, time: Option<SystemTime>) -> io::Result<()> {
         let (mut file, id) = self.open(from)?;
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let mut copy = File::create_new(to)?;
         io::copy(&mut file, &mut copy)?;
-        copy.set_modified(id.modified_at())
+        copy.set_modified(time.unwrap_or_else(|| id.modified_at()))
     }
 
     /// blake3 of what is left of `file`, and the file's state behind it: what was hashed is what the state

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -18,7 +18,8 @@ use crate::coding::Coding;
 use crate::config::CreateProxyConfig;
 use crate::config::check;
 use crate::error::{Error, ErrorKind};
-use crate::headers::CACHE_STATUS;
+use crate::head::Generated;
+use crate::headers::{CACHE_STATUS, FieldSet};
 use crate::outcome::Reason;
 use crate::proxy::{Proxy, http_backend};
 use crate::snapshot::MARKER;
@@ -124,13 +125,23 @@ pub async fn explain(config: &CreateProxyConfig, question: &Question) -> Result<
             .with_source(error)
     })?;
     let mut steps = Vec::new();
-    if config.settings.snapshot_dir.join(MARKER).exists() {
-        let artefact = Artefact::open(config)?;
-        steps = artefact.copy_of(&question.url, folder.path())?;
-    }
     let mut of_it = config.clone();
-    of_it.settings.snapshot_dir = folder.path().to_owned();
-    let heard = Arc::new(Heard::of(request.headers()));
+    // A frozen directory is never written.
+    if !config.settings.frozen {
+        if config.settings.snapshot_dir.join(MARKER).exists() {
+            let artefact = Artefact::open(config)?;
+            steps = artefact.copy_of(&question.url, folder.path())?;
+        }
+        of_it.settings.snapshot_dir = folder.path().to_owned();
+    }
+    let path = request.uri().path();
+    let secrets = rules
+        .of(request.method().as_str(), path)
+        .request
+        .identity
+        .bypass_headers
+        .clone();
+    let heard = Arc::new(Heard::of(request.headers(), secrets));
     let behind = match question.asked {
         Asked::Nobody => None,
         Asked::Backend => Some(http_backend(config)?),
@@ -206,21 +217,24 @@ async fn read(answer: Response<Body>) -> Answered {
 /// What the backend is asked.
 struct Heard {
     visitor: HeaderMap,
+    /// Fields whose values say who somebody is, besides those that always do.
+    secrets: FieldSet,
     sent: Mutex<Vec<Sent>>,
     is_asked: Notify,
 }
 
 impl Heard {
-    fn of(visitor: &HeaderMap) -> Self {
+    fn of(visitor: &HeaderMap, secrets: FieldSet) -> Self {
         Self {
             visitor: visitor.clone(),
+            secrets,
             sent: Mutex::default(),
             is_asked: Notify::new(),
         }
     }
 
     fn note(&self, request: &Request<Body>) {
-        let sent = sent(request, &self.visitor);
+        let sent = sent(request, &self.visitor, &self.secrets);
         self.sent
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -241,7 +255,7 @@ impl Heard {
     }
 }
 
-fn sent(request: &Request<Body>, visitor: &HeaderMap) -> Sent {
+fn sent(request: &Request<Body>, visitor: &HeaderMap, secrets: &FieldSet) -> Sent {
     let fields = request.headers();
     let differs = |name: &&HeaderName| !fields.get_all(*name).iter().eq(visitor.get_all(*name).iter());
     let (replaced, left_out): (Vec<_>, Vec<_>) = visitor
@@ -259,7 +273,7 @@ fn sent(request: &Request<Body>, visitor: &HeaderMap) -> Sent {
         target: target.map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: fields
             .iter()
-            .map(|(name, value)| (name.to_string(), shown(name, value)))
+            .map(|(name, value)| (name.to_string(), shown(name, value, secrets)))
             .collect(),
         replaced: names(replaced),
         left_out: names(left_out),
@@ -267,8 +281,8 @@ fn sent(request: &Request<Body>, visitor: &HeaderMap) -> Sent {
 }
 
 /// The value, unless it says who somebody is.
-fn shown(name: &HeaderName, value: &HeaderValue) -> Option<String> {
-    let is_secret = value.is_sensitive()
+fn shown(name: &HeaderName, value: &HeaderValue, secrets: &FieldSet) -> Option<String> {
+    let is_secret = secrets.contains(name)
         || matches!(
             *name,
             header::COOKIE | header::AUTHORIZATION | header::PROXY_AUTHORIZATION
@@ -283,6 +297,10 @@ impl Artefact {
         let mut steps = Vec::new();
         let mut files = Vec::new();
         let copied = self.find(&self.address(url)?, &mut |found, _| {
+            // An invalidation stands against it.
+            let Some(clock) = self.survey.clock(&found) else {
+                return;
+            };
             let state = self.body_state(&found);
             if !matches!(state, BodyState::Sealed | BodyState::None) {
                 let body = found.body().unwrap_or_default();
@@ -293,8 +311,9 @@ impl Artefact {
                 ));
                 return;
             }
-            files.push(found.stem.sidecar(found.id));
-            files.extend(found.body());
+            let time = (clock == Generated::Invalidated).then_some(UNIX_EPOCH);
+            files.push((found.stem.sidecar(found.id), time));
+            files.extend(found.body().map(|body| (body, None)));
             let seal = found
                 .sidecar
                 .rendering
@@ -302,15 +321,20 @@ impl Artefact {
                 .and_then(|rendering| rendering.body.as_ref());
             files.extend(seal.into_iter().flat_map(|sealed| {
                 let forms = Coding::ALL.into_iter();
-                forms.map(|coding| found.stem.derived(found.id, sealed.seal.first_bits(), coding))
+                forms.map(|coding| {
+                    (
+                        found.stem.derived(found.id, sealed.seal.first_bits(), coding),
+                        None,
+                    )
+                })
             }));
         });
         match copied {
             Err(error) if error.kind() == ErrorKind::Absent => return Ok(steps),
             copied => copied?,
         }
-        for file in files {
-            match self.survey.copy(&file, to) {
+        for (file, time) in files {
+            match self.survey.copy(&file, to, time) {
                 // A form that was never made.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 copied => copied.map_err(copying)?,

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::clock::system_now;
 use crate::error::{Error, ErrorKind};
@@ -309,12 +310,12 @@ impl Survey {
         Ok(self.fs.read_small(&self.root.join(path), limit_bytes)?.0)
     }
 
-    /// Copies a file to the same path below another folder, with its time.
+    /// Copies a file to the same path below another folder, with this time, or its own.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn copy(&self, path: &Path, to: &Path) -> io::Result<()> {
-        self.fs.copy_out(&self.root.join(path), &to.join(path))
+    pub(crate) fn copy(&self, path: &Path, to: &Path, time: Option<SystemTime>) -> io::Result<()> {
+        self.fs.copy_out(&self.root.join(path), &to.join(path), time)
     }
 
     /// Length and state of what is at a path from the root.

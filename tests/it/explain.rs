@@ -118,6 +118,7 @@ async fn whoever_says_who_he_is_passes_and_his_secrets_are_not_said() {
     for (field, reason) in [
         (("Cookie", "session=hush"), Reason::Cookie),
         (("Authorization", "Bearer hush"), Reason::Authorization),
+        (("X-Api-Key", "hush"), Reason::Authorization),
     ] {
         let explained = proxy.explain(&question("/page", &[field])).await;
 
@@ -253,4 +254,49 @@ async fn where_nothing_is_stored_yet_it_works_and_what_is_no_address_is_refused(
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.hint().is_some());
     }
+}
+
+#[tokio::test]
+async fn an_invalidation_that_stands_counts() {
+    let (_backend, mut proxy) = site(|_| {}).await;
+    proxy.warm("/page").await;
+    proxy.stop().await;
+    let later = proxy.clock().now() + Duration::from_secs(3600);
+    let nanos = later
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a time")
+        .as_nanos();
+    for (fate, step) in [
+        ("delete", "lookup: nothing is stored"),
+        ("stale", "lookup: found page.*"),
+    ] {
+        let line = format!("{nanos} {fate} /page\n");
+        fs::write(proxy.dir().join(".phantom/invalidations"), line).expect("a log");
+
+        let explained = proxy.explain(&question("/page", &[])).await;
+
+        assert_says(&explained, &[step]);
+        assert_eq!(explained.asked.len(), 1, "{fate}: {:#?}", explained.steps);
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_directory_is_explained_as_it_is_served() {
+    let (backend, mut proxy) = site(|_| {}).await;
+    proxy.warm("/page").await;
+    proxy.stop().await;
+    let before = proxy.contents();
+    let config = CreateProxyConfig::frozen(proxy.dir())
+        .with(|settings| settings.public_url = Some("http://site.test".into()));
+
+    let explained = explain(&config, &question("/page?any=1", &[]))
+        .await
+        .expect("an explanation");
+
+    assert_says(&explained, &["route: the directory is all there is (`frozen`)"]);
+    let answer = explained.answer.expect("an answer");
+    assert_eq!((answer.status, answer.bytes), (200, 10));
+    assert!(explained.asked.is_empty());
+    assert!(proxy.contents() == before);
+    assert_eq!(backend.count("/page?any=1"), 0);
 }

@@ -64,8 +64,12 @@ fn text(out: &mut Out, question: &Question, explained: &Explained, settings: &BT
             out.line(format_args!("  {}", plain(line)));
         }
     }
+    let said = match explained.answer {
+        Some(_) => "the backend is asked",
+        None => "the backend would be asked",
+    };
     for sent in &explained.asked {
-        request(out, sent, explained.answer.is_some());
+        request(out, sent, said);
     }
     if let Some(answer) = &explained.answer {
         heading(out, "answer");
@@ -93,11 +97,7 @@ fn heading(out: &mut Out, what: &str) {
     out.line(format_args!("\n{HEADING}{what}{HEADING:#}"));
 }
 
-fn request(out: &mut Out, sent: &Sent, is_answered: bool) {
-    let said = match is_answered {
-        true => "the backend is asked",
-        false => "the backend would be asked",
-    };
+fn request(out: &mut Out, sent: &Sent, said: &str) {
     heading(out, said);
     out.line(format_args!("  {} {}", plain(&sent.method), plain(&sent.target)));
     for (name, value) in &sent.headers {
