@@ -1,12 +1,7 @@
 import Link from 'next/link';
 import './style.css';
 
-export const metadata = {
-  title: 'Two hundred pages',
-  metadataBase: new URL('https://pages.example'),
-  // Of public/: Next sends an icon of app/ with neither a lifetime nor a validator, so that nobody may keep it.
-  icons: '/mark.svg',
-};
+export const metadata = { title: 'Two hundred pages', metadataBase: new URL('https://pages.example') };
 
 export default function Layout({ children }) {
   return (
