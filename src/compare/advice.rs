@@ -48,9 +48,7 @@ pub fn advice(summary: &CheckSummary, pages: &[CheckedPage]) -> Advice {
         );
         warnings.push(warning("cookies", text, of));
     }
-    for (name, of) in by(pages, |page| page.varies_by.clone()) {
-        warnings.push(warning("vary", varies(&name), &of));
-    }
+    warnings.extend(vary(pages));
     let marked = |reason| move |page: &&CheckedPage| page.marked == Some(reason);
     for (kind, reason) in [("nonce", Reason::Nonce), ("csrf", Reason::CsrfField)] {
         let of = names(pages.iter().filter(marked(reason)));
@@ -108,22 +106,44 @@ fn by(pages: &[CheckedPage], has: impl Fn(&CheckedPage) -> Vec<String>) -> BTree
     found
 }
 
-fn varies(name: &str) -> String {
-    match name {
-        "*" => "`Vary: *` says that no two answers are alike: such pages are not stored".into(),
+/// Fields that the same pages name are told of together.
+fn vary(pages: &[CheckedPage]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut alike: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for (name, of) in by(pages, |page| page.varies_by.clone()) {
+        match varies(&name) {
+            Some(text) => warnings.push(warning("vary", text.to_owned(), &of)),
+            None => alike.entry(of).or_default().push(format!("`{name}`")),
+        }
+    }
+    for (of, names) in alike {
+        let text = match names.as_slice() {
+            [name] => format!("pages vary by {name}: each of its values is a rendering of its own"),
+            _ => format!(
+                "pages vary by {}: each combination of their values is a rendering of its own",
+                names.join(", ")
+            ),
+        };
+        warnings.push(warning("vary", text, &of));
+    }
+    warnings
+}
+
+/// What there is to say of a field that is not like others.
+fn varies(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "*" => "`Vary: *` says that no two answers are alike: such pages are not stored",
         "cookie" => {
             "pages vary by `Cookie`: what is stored is the page of visitors without one; `key_cookies` names \
                      cookies that select one of few renderings"
-                .into()
         }
         "accept-encoding" => {
             "pages vary by `Accept-Encoding`, which counts for nothing here: the backend is asked for \
                               pages as they are"
-                .into()
         }
-        "user-agent" => "pages vary by `User-Agent`, which counts for nothing here (`vary_ignore`)".into(),
-        name => format!("pages vary by `{name}`: each of its values is a rendering of its own"),
-    }
+        "user-agent" => "pages vary by `User-Agent`, which counts for nothing here (`vary_ignore`)",
+        _ => return None,
+    })
 }
 
 fn own_host(summary: &CheckSummary, pages: &[CheckedPage]) -> String {
@@ -204,7 +224,59 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn page(name: &str, varies_by: &[&str]) -> CheckedPage {
+        CheckedPage {
+            page: name.into(),
+            found_on: None,
+            verdict: Verdict::Stored,
+            status: Some(200),
+            kind: "text/html".into(),
+            bytes: 0,
+            took: Duration::ZERO,
+            varies_by: varies_by.iter().map(|name| (*name).to_owned()).collect(),
+            cookies: Vec::new(),
+            is_cached: false,
+            marked: None,
+            own_host: Vec::new(),
+            noises: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn fields_that_the_same_pages_vary_by_are_told_of_once() {
+        let pages = [
+            page("/", &["rsc", "next-url", "accept-encoding"]),
+            page("/a", &["rsc", "next-url"]),
+            page("/b", &["accept-language"]),
+        ];
+        let told: Vec<_> = vary(&pages)
+            .into_iter()
+            .map(|warning| (warning.text, warning.pages.join(" ")))
+            .collect();
+        let told: Vec<_> = told.iter().map(|(text, pages)| (&**text, &**pages)).collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "pages vary by `Accept-Encoding`, which counts for nothing here: the backend is asked for pages as \
+                     they are",
+                    "/"
+                ),
+                (
+                    "pages vary by `next-url`, `rsc`: each combination of their values is a rendering of its own",
+                    "/ /a"
+                ),
+                (
+                    "pages vary by `accept-language`: each of its values is a rendering of its own",
+                    "/b"
+                ),
+            ]
+        );
+    }
 
     #[test]
     fn the_configuration_is_one_whatever_a_site_says() {

@@ -1,6 +1,7 @@
 //! Asking the backend whether a stored response still holds (RFC 9111 §4.3), and judging a client's own
 //! conditions against the stored validators (RFC 9110 §13).
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -8,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::coding::unmarked;
 use crate::head::{StoredHead, VariantKey};
+use crate::headers::list_values;
 use crate::policy::fill::FillRequest;
 use crate::policy::freshness::date;
 
@@ -57,7 +59,9 @@ pub(crate) fn confirms(stored: &HeaderMap, of_304: &HeaderMap) -> bool {
 /// not, `Content-Type` too, and never `Content-Length`. What says how the bytes are coded or which part they are
 /// stays: "Implementations MAY automatically omit such header fields from updates", and the stored bytes were
 /// looked into and are served by what they came with. So stay digests of the content: that of a 304 is empty
-/// (RFC 9530 §2).
+/// (RFC 9530 §2). And so does a `Vary` of which the 304 says nothing but what a missing body spares: servers that
+/// compress add `Accept-Encoding` to what they could compress, and to no 304. The stored one goes for caches
+/// downstream, and a page that has not changed shall change no file.
 pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> StoredHead {
     const OF_THE_CONTENT: [HeaderName; 5] = [
         header::CONTENT_LENGTH,
@@ -66,12 +70,11 @@ pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> Stored
         HeaderName::from_static("content-md5"),
         HeaderName::from_static("content-digest"),
     ];
+    let varies_as_before = varies_as_before(&stored.headers, &kept_of_304.headers);
+    let stays =
+        |name: &HeaderName| OF_THE_CONTENT.contains(name) || (name == header::VARY && varies_as_before);
     let mut head = stored.clone();
-    for name in kept_of_304
-        .headers
-        .keys()
-        .filter(|name| !OF_THE_CONTENT.contains(name))
-    {
+    for name in kept_of_304.headers.keys().filter(|name| !stays(name)) {
         head.headers.remove(name);
         for value in kept_of_304.headers.get_all(name) {
             head.headers.append(name, value.clone());
@@ -84,6 +87,20 @@ pub(crate) fn freshened(stored: &StoredHead, kept_of_304: &StoredHead) -> Stored
         head.tags = kept_of_304.tags.clone();
     }
     head
+}
+
+/// Whether the fields that `Vary` of a 304 names are those of the stored response, `Accept-Encoding` aside.
+fn varies_as_before(stored: &HeaderMap, of_304: &HeaderMap) -> bool {
+    let names = |headers| -> BTreeSet<String> {
+        list_values(headers, &header::VARY)
+            .map(str::to_ascii_lowercase)
+            .collect()
+    };
+    let (before, mut now) = (names(stored), names(of_304));
+    if before.contains(header::ACCEPT_ENCODING.as_str()) {
+        now.insert(header::ACCEPT_ENCODING.as_str().to_owned());
+    }
+    before == now
 }
 
 /// Whether an answer to a client's own request says what a request for the whole page would be told: not one
@@ -539,6 +556,50 @@ mod tests {
         assert_eq!(merged.expires_after, Some(60));
         let of_304 = head(HeaderMap::new(), Some(5));
         assert_eq!(freshened(&stored, &of_304).expires_after, Some(5));
+    }
+
+    #[test]
+    fn a_304_without_accept_encoding_in_vary_changes_nothing() {
+        let head = |lines: &[&'static str]| StoredHead {
+            status: StatusCode::OK,
+            headers: all(&lines.iter().map(|line| ("vary", *line)).collect::<Vec<_>>()),
+            expires_after: None,
+            tags: Tags::default(),
+            ready: Ready::default(),
+        };
+        for (stored, of_304, expected) in [
+            (
+                &["RSC, Accept-Encoding"][..],
+                &["RSC"][..],
+                &["RSC, Accept-Encoding"][..],
+            ),
+            (
+                &["RSC, Accept-Encoding"],
+                &["rsc, accept-encoding"],
+                &["RSC, Accept-Encoding"],
+            ),
+            (
+                &["a", "Accept-Encoding, b"],
+                &["B, A"],
+                &["a", "Accept-Encoding, b"],
+            ),
+            (&["Accept-Encoding"], &[""], &["Accept-Encoding"]),
+            (&["RSC, Accept-Encoding"], &[], &["RSC, Accept-Encoding"]),
+            // The 304 says more, or less.
+            (&["RSC"], &["RSC, Accept-Encoding"], &["RSC, Accept-Encoding"]),
+            (&["Accept-Encoding"], &["RSC"], &["RSC"]),
+            (
+                &["RSC, Accept-Encoding"],
+                &["Accept-Encoding"],
+                &["Accept-Encoding"],
+            ),
+            (&["Accept-Encoding"], &["*"], &["*"]),
+            (&[], &["RSC"], &["RSC"]),
+        ] {
+            let merged = freshened(&head(stored), &head(of_304));
+            let lines: Vec<_> = merged.headers.get_all("vary").iter().collect();
+            assert_eq!(lines, expected, "{stored:?} by {of_304:?}");
+        }
     }
 
     #[test]

@@ -319,7 +319,7 @@ fn who_is_interrupted_says_how_far_it_came_and_ends_by_that_signal() {
         let mut process = process;
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
-        while !line.contains("interrupted after 1 pages") {
+        while !line.contains("interrupted after 1 page;") {
             line.clear();
             assert_ne!(log.read_line(&mut line).unwrap(), 0);
         }

@@ -16,10 +16,11 @@ const TOLERATED: Duration = Duration::from_secs(2);
 /// Not those that live for a second, nor those in several languages.
 const NUMBERS: [usize; 6] = [1, 2, 3, 4, 6, 11];
 
-struct Repository(PathBuf);
+/// A folder that git keeps.
+pub(crate) struct Repository(pub(crate) PathBuf);
 
 impl Repository {
-    fn git(&self, words: &[&str]) -> String {
+    pub(crate) fn git(&self, words: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=test", "-c", "user.email=test@example.com"])
             .args(["-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false"])
@@ -34,13 +35,13 @@ impl Repository {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn commit(&self) -> String {
+    pub(crate) fn commit(&self) -> String {
         self.git(&["add", "snapshots"]);
         self.git(&["commit", "--quiet", "--message", "rendered"]);
         self.git(&["rev-parse", "HEAD"]).trim().to_owned()
     }
 
-    fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         self.git(&["status", "--porcelain"])
     }
 }

@@ -7,6 +7,7 @@
 
 mod full_disk;
 mod git;
+mod repository;
 mod server;
 mod site;
 mod storm;

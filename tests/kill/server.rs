@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use reqwest::header::HOST;
 
 /// No wait is longer than this; a correct server never comes near it.
@@ -250,19 +251,41 @@ impl Client {
         path: &str,
         language: Option<&str>,
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self.0.get(format!("{server}{path}")).header(HOST, SITE);
-        if let Some(language) = language {
-            request = request.header("accept-language", language);
-        }
-        let answer = request.send().await?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.bytes().await?.to_vec();
-        Ok(Answer {
-            status,
-            headers,
-            body,
+        let request = self.0.get(format!("{server}{path}"));
+        send(match language {
+            Some(language) => request.header("accept-language", language),
+            None => request,
         })
+        .await
     }
+
+    /// # Errors
+    /// When the connection broke.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer, reqwest::Error> {
+        let request = self.0.request(method, url);
+        send(
+            fields
+                .iter()
+                .fold(request, |request, (name, value)| request.header(*name, *value)),
+        )
+        .await
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let answer = request.header(HOST, SITE).send().await?;
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    let body = answer.bytes().await?.to_vec();
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// Asks until there is an answer.

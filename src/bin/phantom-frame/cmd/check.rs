@@ -144,7 +144,11 @@ fn remarks(page: &CheckedPage) -> String {
         remarks.extend(page.found_on.as_ref().map(|from| format!("linked from {from}")));
     }
     if page.verdict == Verdict::Stored && !page.varies_by.is_empty() {
-        remarks.push(format!("varies by {}", page.varies_by.join(", ")));
+        // Frameworks name several on every page; the summary has them all.
+        remarks.push(match page.varies_by.as_slice() {
+            few if few.len() <= 2 => format!("varies by {}", few.join(", ")),
+            many => format!("varies by {} fields", many.len()),
+        });
     }
     if !page.noises.is_empty() {
         let mut kinds: Vec<_> = page.noises.iter().map(|noise| noise.kind.as_str()).collect();

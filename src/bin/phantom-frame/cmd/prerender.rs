@@ -17,7 +17,7 @@ use super::{Ended, block_on};
 use crate::args::{Limits, Names, Prerender};
 use crate::logging;
 use crate::output::{self, Unusable};
-use crate::print::{Out, STRONG, plain};
+use crate::print::{Out, STRONG, count, plain};
 use crate::shutdown::Shutdown;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -134,9 +134,9 @@ async fn fill_until(
                 out.json(&as_json(&summary, &told.pages, Ended::Forced(code)));
                 out.finish().context("cannot print what became of the pages")?;
             }
-            let count = told.pages.len();
+            let done = count(told.pages.len() as u64, "page");
             output::warn(&format!(
-                "interrupted after {count} pages; the same with `--missing` goes on from there"
+                "interrupted after {done}; the same with `--missing` goes on from there"
             ));
             Ended::Forced(code)
         }
@@ -257,8 +257,8 @@ fn as_text(summary: &Summary, pages: &[PageReport], took: Duration) -> String {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
     let mut text = format!(
-        "{STRONG}{} pages{STRONG:#} in {:.1} s: {}\n",
-        summary.pages(),
+        "{STRONG}{}{STRONG:#} in {:.1} s: {}\n",
+        count(summary.pages(), "page"),
         took.as_secs_f64(),
         counts.join(", ")
     );
