@@ -16,7 +16,7 @@ use args::Invocation;
 
 /// Every answer allocates and frees some dozens of small pieces.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let result = match args::parse() {
