@@ -83,7 +83,7 @@ impl Finder {
             own.is_some_and(|own| own.eq_ignore_ascii_case(authority))
         };
         let rooted = match word.split_once("//") {
-            Some((scheme, rest)) if matches!(scheme, "" | "http:" | "https:") => {
+            Some(("" | "http:" | "https:", rest)) => {
                 let (authority, _) = rest.split_once('/')?;
                 rest.strip_prefix(authority).filter(|_| is_of_site(authority))?
             }
