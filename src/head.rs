@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::assets::Assets;
 use crate::clock::http_date;
 use crate::pattern::Subject;
-use crate::tags::{NO_TAGS, Tags};
+use crate::tags::{NO_TAGS, PartHash, Tags};
 
 /// blake3 of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -257,6 +258,8 @@ pub(crate) struct SealedBody {
     pub(crate) file: Box<str>,
     pub(crate) length: u64,
     pub(crate) seal: Seal,
+    /// The hashed assets that it names.
+    pub(crate) assets: Assets,
 }
 
 /// A response under a variant of a key.
@@ -266,6 +269,16 @@ pub(crate) struct Rendering {
     /// `None`: the response has no body, and there is no body file.
     pub(crate) body: Option<SealedBody>,
     pub(crate) origin: RenderingOrigin,
+}
+
+impl Rendering {
+    /// What it is made of, for the index. `key` is the whole text.
+    pub(crate) fn parts(&self, key: &str) -> Box<[PartHash]> {
+        let host = crate::key::part_of(key, "host");
+        let assets = self.body.iter().flat_map(|body| body.assets.iter());
+        let assets = assets.map(|path| PartHash::of_asset(host, path));
+        self.head.tags.hashes().chain(assets).collect()
+    }
 }
 
 /// Whose word a rendering is.
@@ -296,6 +309,12 @@ impl Sidecar {
     pub(crate) fn tags(&self) -> &Tags {
         let rendering = self.rendering.as_ref();
         rendering.map_or(&NO_TAGS, |rendering| &rendering.head.tags)
+    }
+
+    /// What its rendering is made of, for the index.
+    pub(crate) fn parts(&self) -> Box<[PartHash]> {
+        let rendering = self.rendering.as_ref();
+        rendering.map_or_else(Box::default, |rendering| rendering.parts(&self.key))
     }
 
     /// What patterns see; `own` is its [`own_line`](Self::own_line).

@@ -2,6 +2,7 @@
 
 #[doc(hidden)]
 pub mod artefact;
+mod assets;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;

@@ -24,6 +24,7 @@ enum Level {
 
 /// Every module has its level here; the longest name that fits counts.
 const LEVELS: &[(&str, Level)] = &[
+    ("assets", Level::Words),
     ("config", Level::Words),
     ("error", Level::Words),
     ("outcome", Level::Words),

@@ -92,6 +92,7 @@ const SIDECAR: Words = &[
     b"headers = [[\"x\", \"a\\r\\nb\"]]\n",
     b"expires_after = 60\n",
     b"body = \"a.html\"\nlength = 3\nseal = \"6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85\"\n",
+    b"assets = [\"/a.3f9a2c1b.js\", \"../b.3f9a2c1b.js\"]\n",
     b"body = \"../a\"\n",
     b"[[",
     b"\"",

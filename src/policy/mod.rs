@@ -13,6 +13,7 @@
 //! with its reason.
 
 pub(crate) mod accept;
+pub(crate) mod assets;
 pub(crate) mod cache_control;
 pub(crate) mod client;
 pub(crate) mod coding;

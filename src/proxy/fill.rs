@@ -15,6 +15,7 @@ use crate::flight::{Content, FillHead, FlightKey, Growth, Handover, Lead, Progre
 use crate::head::StoredHead;
 use crate::interim::Sender;
 use crate::outcome::Reason;
+use crate::policy::assets::{Finder, MOST_BYTES};
 use crate::policy::fill::{FillRequest, Purpose};
 use crate::policy::freshness::{Lifetime, Stated, dates_as_they_came, generated};
 use crate::policy::store::{Storable, may_store, stored_head};
@@ -286,8 +287,12 @@ impl Fill {
 
     async fn commit(&self, head: &Arc<FillHead>, writer: Option<Box<BodyWriter>>) -> Settled {
         let (store, filled) = (Arc::clone(&self.store), Arc::clone(head));
+        let finder = Finder::for_response(&head.head.headers, &self.request);
         let kept = move || match writer {
-            Some(writer) => Ok(Kept::New(writer.finish())),
+            Some(writer) => {
+                let assets = Finder::find_by(finder, || writer.beginning(MOST_BYTES))?;
+                Ok(Kept::New(writer.finish(assets)))
+            }
             None => {
                 let body = filled.content.in_memory();
                 if body.is_empty() {
@@ -295,7 +300,8 @@ impl Fill {
                 }
                 let mut writer = store.body_writer()?;
                 writer.write(&body)?;
-                Ok(Kept::New(writer.finish()))
+                let assets = Finder::find_by(finder, || Ok::<_, WriteError>(body))?;
+                Ok(Kept::New(writer.finish(assets)))
             }
         };
         let (names, head_to_store, born) = (head.names.clone(), head.head.clone(), head.generated);

@@ -77,8 +77,8 @@ impl Store {
         if standing.is_none() {
             let life = Life::found(last_cared(generated, &snapshot.sidecar));
             let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);
-            self.index
-                .insert(entry.with_variant(variant, &snapshot.rendering.head.tags));
+            let parts = snapshot.rendering.parts(&key.text);
+            self.index.insert(entry.with_variant(variant, parts));
         }
         if let Some(entry) = self.index.get(key)
             && let Some(known) = entry

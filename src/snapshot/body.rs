@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::assets::Assets;
 use crate::fsops::{File, Fs, Prefix};
 use crate::head::Seal;
 
@@ -28,6 +29,7 @@ pub(crate) struct FinishedBody {
     file: tempfile::NamedTempFile,
     pub(super) seal: Seal,
     pub(crate) length: u64,
+    pub(super) assets: Assets,
     room: Room,
 }
 
@@ -93,11 +95,19 @@ impl BodyWriter {
         self.fs.prefix(self.file.as_file(), self.file.path())
     }
 
-    pub(crate) fn finish(self) -> FinishedBody {
+    /// So many of its first bytes.
+    pub(crate) fn beginning(&self, most: usize) -> io::Result<Vec<u8>> {
+        let most = usize::try_from(self.length).map_or(most, |length| length.min(most));
+        self.reader()?.read_at(0, most)
+    }
+
+    /// It names these.
+    pub(crate) fn finish(self, assets: Assets) -> FinishedBody {
         FinishedBody {
             seal: Seal(self.hasher.finalize()),
             file: self.file,
             length: self.length,
+            assets,
             room: self.room,
         }
     }

@@ -10,7 +10,7 @@ use crate::fsops::FileStamp;
 use crate::head::{Generated, RenderingOrigin, VariantId};
 use crate::key::{Key, KeyHash};
 use crate::pattern::Subject;
-use crate::tags::{Tag, TagHash, Tagged, Tags};
+use crate::tags::{PartHash, Tag, Tagged};
 
 use super::folders::FolderId;
 use super::forms::Coded;
@@ -36,7 +36,7 @@ pub(crate) struct KeyEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rest {
     /// Of the first variant.
-    tags: Box<[TagHash]>,
+    parts: Box<[PartHash]>,
     more: Option<Box<More>>,
 }
 
@@ -51,23 +51,17 @@ struct More {
     variants: Vec<Other>,
 }
 
-/// A variant, and what it is tagged with.
+/// A variant, and what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Other {
     packed: Packed,
-    tags: Box<[TagHash]>,
+    parts: Box<[PartHash]>,
 }
 
 impl Tagged for KeyEntry {
     /// By any of its renderings: a key goes with all its variants.
     fn has(&self, tag: &Tag) -> bool {
-        let Some(rest) = &self.rest else {
-            return false;
-        };
-        let others = self.others().iter().map(|other| &other.tags);
-        std::iter::once(&rest.tags)
-            .chain(others)
-            .any(|tags| tags.contains(&tag.hash()))
+        self.parts().any(|part| part == tag.hash())
     }
 }
 
@@ -207,6 +201,13 @@ impl KeyEntry {
         }
     }
 
+    /// What its renderings are made of.
+    pub(super) fn parts(&self) -> impl Iterator<Item = PartHash> {
+        let others = self.others().iter().map(|other| &other.parts);
+        let first = self.rest.iter().map(|rest| &rest.parts);
+        first.chain(others).flatten().copied()
+    }
+
     fn packed(&self) -> impl Iterator<Item = &Packed> {
         self.first
             .iter()
@@ -224,12 +225,12 @@ impl KeyEntry {
     }
 
     /// What is known of the coded forms of the same body stays.
-    pub(crate) fn with_variant(self, entry: VariantEntry, tags: &Tags) -> Self {
+    pub(crate) fn with_variant(self, entry: VariantEntry, parts: Box<[PartHash]>) -> Self {
         let entry = match self.variant(entry.id) {
             Some(known) => entry.keeping(&known),
             None => entry,
         };
-        self.with(entry, Some(tags.hashes()))
+        self.with(entry, Some(parts))
     }
 
     /// With another state of a rendering that is known.
@@ -245,13 +246,13 @@ impl KeyEntry {
         }
     }
 
-    /// Without tags those that are known stay.
-    fn with(mut self, entry: VariantEntry, tags: Option<Box<[TagHash]>>) -> Self {
+    /// Without parts those that are known stay.
+    fn with(mut self, entry: VariantEntry, parts: Option<Box<[PartHash]>>) -> Self {
         let packed = Packed::of(entry);
         if self.first.is_none_or(|first| first.id() == packed.id()) {
             self.first = Some(packed);
-            if let Some(tags) = tags.filter(|tags| self.rest.is_some() || !tags.is_empty()) {
-                self.change_rest(|rest| rest.tags = tags);
+            if let Some(parts) = parts.filter(|parts| self.rest.is_some() || !parts.is_empty()) {
+                self.change_rest(|rest| rest.parts = parts);
             }
             return self;
         }
@@ -260,11 +261,11 @@ impl KeyEntry {
                 .variants
                 .iter()
                 .position(|other| other.packed.id() == packed.id());
-            let known = known.map(|at| more.variants.remove(at).tags);
+            let known = known.map(|at| more.variants.remove(at).parts);
             more.variants.reserve_exact(1);
             more.variants.push(Other {
                 packed,
-                tags: tags.or(known).unwrap_or_default(),
+                parts: parts.or(known).unwrap_or_default(),
             });
         });
         self
@@ -277,7 +278,7 @@ impl KeyEntry {
             let mut next = None;
             self.change_more(|more| next = more.variants.pop());
             self.first = next.as_ref().map(|other| other.packed);
-            self.change_rest(|rest| rest.tags = next.map(|other| other.tags).unwrap_or_default());
+            self.change_rest(|rest| rest.parts = next.map(|other| other.parts).unwrap_or_default());
         }
         match self.renderings() {
             0 => None,
@@ -349,6 +350,7 @@ pub(crate) fn sorted(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderN
 mod tests {
     use super::super::forms::FormSets;
     use super::*;
+    use crate::tags::Tags;
 
     /// A placeholder.
     fn page() -> VariantEntry {
@@ -403,7 +405,7 @@ mod tests {
         let page = page();
         let key = Key::from_text("GET:/a");
         let base =
-            KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page, &Tags::default());
+            KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page, Box::default());
         let variant = |n: u32, blocks| VariantEntry {
             id: Some(VariantId(n)),
             digest: u64::from(n) << 32,
@@ -419,11 +421,11 @@ mod tests {
             ids.sort();
             ids
         };
-        let tags = |tag: &str| Tags::of([tag]);
+        let tags = |tag: &str| Tags::of([tag]).hashes().collect();
         let entry = base
-            .with_variant(variant(1, 2), &tags("gone"))
-            .with_variant(variant(2, 3), &tags("two"))
-            .with_variant(variant(1, 4), &tags("one"));
+            .with_variant(variant(1, 2), tags("gone"))
+            .with_variant(variant(2, 3), tags("two"))
+            .with_variant(variant(1, 4), tags("one"));
         let tagged =
             |entry: &KeyEntry| ["gone", "one", "two"].map(|tag| entry.has(&Tag::parse(tag).unwrap()));
         assert_eq!(tagged(&entry), [false, true, true]);
@@ -452,7 +454,7 @@ mod tests {
         let entry = entry.without_variant(two).unwrap();
         assert_eq!(ids(&entry), [(one, 4)]);
         assert_eq!(tagged(&entry), [false, true, false]);
-        let entry = entry.with_variant(variant(1, 4), &Tags::default());
+        let entry = entry.with_variant(variant(1, 4), Box::default());
         assert!(entry.rest.is_none(), "nothing is left apart");
         assert!(entry.without_variant(one).is_none());
     }

@@ -321,7 +321,7 @@ impl Store {
             .store(unix_seconds(system_now()), Ordering::Relaxed);
     }
 
-    /// One look over the index.
+    /// One look over the index, behind one for what has to stay.
     fn choose(&self) -> VecDeque<Victim> {
         let now = self.now_u32();
         let excess = self.options.bounds.excess(self.used());
@@ -329,8 +329,9 @@ impl Store {
             return VecDeque::new();
         }
         let mut choice = Choice::new(excess);
+        let named = self.named_assets();
         self.index.for_each(|short, entry| {
-            if !self.stays(entry) {
+            if !self.stays(entry) && !named.has(entry) {
                 choice.see(Victim::of(short, entry, now));
             }
         });

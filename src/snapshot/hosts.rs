@@ -62,6 +62,8 @@ impl Store {
 
     /// The host that was used longest ago, if that is long enough.
     fn evict_idle_host(self: &Arc<Self>, now: u32) {
+        // What was used since is not ahead of the clock.
+        let clock = self.now_u32();
         let mut used: HashMap<Box<str>, u32> = HashMap::new();
         self.index.for_each(|_, entry| {
             let Some(host) = entry.host() else {
@@ -70,7 +72,7 @@ impl Store {
             let at = match self.stays(entry) {
                 // Its host stays.
                 true => now,
-                false => believed(entry.life.used_at().max(entry.life.stored_at()), now),
+                false => believed(entry.life.used_at().max(entry.life.stored_at()), clock),
             };
             match used.get_mut(host) {
                 Some(latest) => *latest = at.max(*latest),
@@ -89,7 +91,7 @@ impl Store {
         let mut victims = VecDeque::new();
         self.index.for_each(|short, entry| {
             if entry.host() == Some(idle) {
-                victims.push_back(Victim::of(short, entry, now));
+                victims.push_back(Victim::of(short, entry, clock));
             }
         });
         tracing::info!(host = %idle, pages = victims.len(), "a host that nobody asks for gives way to another (`max_hosts`)");

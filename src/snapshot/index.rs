@@ -241,7 +241,6 @@ mod tests {
     use crate::coding::{Coding, Codings};
     use crate::head::{Generated, RenderingOrigin};
     use crate::snapshot::life::Life;
-    use crate::tags::Tags;
 
     fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
         let dir = tempfile::tempdir().unwrap();
@@ -256,7 +255,7 @@ mod tests {
                 coded: Coded::default(),
                 rendering: is_rendering.then_some(RenderingOrigin::Backend),
             },
-            &Tags::default(),
+            Box::default(),
         )
     }
 

@@ -37,6 +37,7 @@ mod life;
 mod lock;
 mod log;
 mod marks;
+mod named;
 mod open;
 mod packed;
 mod pair;

@@ -146,9 +146,11 @@ fn weight(snapshot: &Snapshot) -> usize {
         .body
         .as_ref()
         .map_or(0, |body| body.path.as_os_str().len());
+    let assets = snapshot.rendering.body.iter().flat_map(|body| body.assets.iter());
     let variant = snapshot.variant.0.iter();
     BASE + snapshot.own.len()
         + path
+        + assets.map(|path| 32 + path.len()).sum::<usize>()
         + texts(&snapshot.rendering.head.headers)
         + variant
             .map(|(name, value)| 64 + name.as_str().len() + value.as_ref().map_or(0, |value| value.len()))

@@ -66,7 +66,7 @@ impl Store {
             tracing::warn!(
                 dir = %self.root.display(),
                 snapshots = self.count(),
-                "pages that stay (`pinned`, tombstones) take all that may be stored (`disk_limit`, `max_snapshots`), and no other is; raise the limit, or narrow `pinned`"
+                "pages that stay (`pinned`, with the hashed assets that they name, and tombstones) take all that may be stored (`disk_limit`, `max_snapshots`), and no other is; raise the limit, or narrow `pinned`"
             );
         });
     }

@@ -281,7 +281,7 @@ impl Store {
             names = known.names_with(variant.id, names);
         }
         let entry = KeyEntry::of(known.as_deref(), key, &names, &own, life);
-        self.index.insert(entry.with_variant(variant, sidecar.tags()));
+        self.index.insert(entry.with_variant(variant, sidecar.parts()));
         self.forget(&key.hash, variant.id);
         Entered::New
     }
@@ -332,7 +332,6 @@ mod tests {
     use super::*;
     use crate::head::{RenderingOrigin, VariantKey};
     use crate::snapshot::StoreOptions;
-    use crate::tags::Tags;
 
     /// A page with a variant, whose files are not there.
     fn page(store: &Store, key: &Key) -> VariantId {
@@ -348,8 +347,8 @@ mod tests {
             rendering: Some(RenderingOrigin::Backend),
         };
         let entry = KeyEntry::of(None, key, &names, key.line(), Life::stored(7))
-            .with_variant(variant(None, 0), &Tags::default())
-            .with_variant(variant(selected.id(), selected.digest()), &Tags::default());
+            .with_variant(variant(None, 0), Box::default())
+            .with_variant(variant(selected.id(), selected.digest()), Box::default());
         store.index.insert(entry);
         selected.id().unwrap()
     }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
+use crate::assets::Assets;
 use crate::head::{Ready, Rendering, RenderingOrigin, Seal, SealedBody, Sidecar, StoredHead, VariantKey};
 use crate::headers::is_hop_by_hop;
 use crate::tags::Tags;
@@ -55,6 +56,8 @@ struct Shape<S> {
     body: Option<S>,
     length: Option<u64>,
     seal: Option<S>,
+    #[serde(default = "Vec::new")]
+    assets: Vec<S>,
 }
 
 /// Writes a sidecar.
@@ -97,6 +100,9 @@ pub(crate) fn to_text(sidecar: &Sidecar) -> String {
             line("body", &quote(&body.file));
             line("length", &body.length.to_string());
             line("seal", &quote(&body.seal.hex()));
+            if !body.assets.is_empty() {
+                line("assets", &rows(body.assets.iter().map(quote)));
+            }
         }
     }
     text
@@ -217,6 +223,7 @@ fn rendering<S: AsRef<str>>(shape: &Shape<S>) -> Result<Option<Rendering>, Sidec
                 .into(),
             length,
             seal: Seal::from_hex(seal.as_ref()).ok_or(SidecarError::Value("seal"))?,
+            assets: Assets::of(shape.assets.iter().map(AsRef::as_ref)),
         }),
         (None, None, None) => None,
         _ => return Err(SidecarError::Value("body, length, seal")),
@@ -307,6 +314,7 @@ mod tests {
                     file: "index.html".into(),
                     length: 3,
                     seal: Seal::of(b"abc"),
+                    assets: Assets::of(["/b.3f9a2c1b.js", "/a-BxY12abc.css"]),
                 }),
                 origin: RenderingOrigin::Backend,
             }),
@@ -345,6 +353,10 @@ mod tests {
         );
         assert!(
             text.contains("\ntags = [\n  \"news \\\"a\\\"\",\n  \"post-7\",\n]\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\"\nassets = [\n  \"/a-BxY12abc.css\",\n  \"/b.3f9a2c1b.js\",\n]\n"),
             "{text}"
         );
     }

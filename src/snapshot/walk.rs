@@ -281,7 +281,7 @@ impl Store {
         };
         let life = Life::found(last_cared(clock, file));
         let entry = KeyEntry::new(key, stem.folder(), &sidecar.variant.names(), &own, life);
-        let entry = entry.with_variant(variant, sidecar.tags());
+        let entry = entry.with_variant(variant, sidecar.parts());
         let ledger = self.ledger();
         if ledger.fate(subject, file.changed_at()).is_some() {
             return false;

@@ -17,7 +17,6 @@ use crate::head::{
 };
 use crate::key::Key;
 use crate::pattern::Subject;
-use crate::tags::NO_TAGS;
 
 use super::Store;
 use super::body::{FinishedBody, WriteError};
@@ -183,7 +182,7 @@ impl Store {
         // No invalidation takes a number between the last look at the ledger and the sidecar's appearance
         // in directory and index: one came before, and this is refused; or it comes after, finds it there
         // and has it removed.
-        let (new_blocks, new_coded) = (body_blocks(&new), Coded::of(&new));
+        let (new_blocks, new_coded, parts) = (body_blocks(&new), Coded::of(&new), new.parts());
         let admit = |place: Placing<'_>| {
             let _admission = self.admission();
             self.check_standing(candidate.epoch, subject)?;
@@ -205,7 +204,7 @@ impl Store {
                         coded: Coded::default(),
                         rendering: None,
                     },
-                    &NO_TAGS,
+                    Box::default(),
                 );
             }
             let new = VariantEntry {
@@ -217,7 +216,7 @@ impl Store {
                 coded: new_coded,
                 rendering: Some(RenderingOrigin::Backend),
             };
-            self.index.insert(entry.with_variant(new, &tags));
+            self.index.insert(entry.with_variant(new, parts.clone()));
             Ok(())
         };
         self.write_pair((&stem, id), old.as_ref(), &new, kept, candidate.generated, &admit)?;
@@ -321,7 +320,7 @@ impl Store {
             coded: Coded::of(base),
             rendering: base.rendering.as_ref().map(|rendering| rendering.origin),
         };
-        self.index.insert(entry.with_variant(standing, base.tags()));
+        self.index.insert(entry.with_variant(standing, base.parts()));
         drop((ledger, admission));
         self.forget(&key.hash, None);
         Ok(())
@@ -392,6 +391,7 @@ fn sealed_body(stem: &Stem, id: Option<VariantId>, headers: &HeaderMap, kept: &K
                 file: stem.body_name(id, extension(kind)).into(),
                 length: body.length,
                 seal: body.seal,
+                assets: body.assets.clone(),
             })
         }
     }

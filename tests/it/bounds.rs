@@ -1,5 +1,6 @@
 //! How much is stored: limits hold, those who are asked for least go first, and nobody else notices.
 
+mod assets;
 mod hosts;
 mod order;
 mod taken;

@@ -32,6 +32,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
         body: None,
         length: None,
         seal: None,
+        assets: Vec::new(),
     };
     if shape.status.is_some() {
         shape.tombstone = text.optional("tombstone", |text| text.skip("true").map(|()| true))?;
@@ -42,6 +43,7 @@ pub(super) fn read(text: &str) -> Option<Shape<Cow<'_, str>>> {
         if shape.body.is_some() {
             shape.length = Some(text.field("length", Text::number)?);
             shape.seal = Some(text.field("seal", Text::string)?);
+            shape.assets = text.optional("assets", Text::strings)?.unwrap_or_default();
         }
     }
     text.0.is_empty().then_some(shape)
@@ -177,6 +179,7 @@ mod tests {
             tombstone: shape.tombstone,
             headers: rows(shape.headers),
             tags: shape.tags.into_iter().map(Cow::into_owned).collect(),
+            assets: shape.assets.into_iter().map(Cow::into_owned).collect(),
             vary: rows(shape.vary),
             expires_after: shape.expires_after,
             body: shape.body.map(Cow::into_owned),
@@ -201,10 +204,14 @@ mod tests {
         };
         let maybe = |some: BoxedStrategy<String>| prop_oneof![Just(String::new()), some];
         let number = || any::<u32>().prop_map(|number| number.to_string());
-        let tags = prop::collection::vec(string().prop_map(|tag| format!("  {tag},\n")), 0..4)
-            .prop_map(|tags| format!("[\n{}]", tags.concat()));
-        let body = (string(), number(), string())
-            .prop_map(|(body, length, seal)| format!("body = {body}\nlength = {length}\nseal = {seal}\n"));
+        let strings = || {
+            prop::collection::vec(string().prop_map(|text| format!("  {text},\n")), 0..4)
+                .prop_map(|strings| format!("[\n{}]", strings.concat()))
+        };
+        let assets = maybe(line("assets", strings().boxed()).boxed());
+        let body = (string(), number(), string(), assets).prop_map(|(body, length, seal, assets)| {
+            format!("body = {body}\nlength = {length}\nseal = {seal}\n{assets}")
+        });
         let rendering = (
             line(
                 "status",
@@ -212,7 +219,7 @@ mod tests {
             ),
             maybe(line("tombstone", Just("true".to_owned()).boxed()).boxed()),
             line("headers", rows().boxed()),
-            maybe(line("tags", tags.boxed()).boxed()),
+            maybe(line("tags", strings().boxed()).boxed()),
             maybe(line("expires_after", number().boxed()).boxed()),
             maybe(body.boxed()),
         )
