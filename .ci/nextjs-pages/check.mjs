@@ -187,7 +187,7 @@ async function committed() {
   await step('what was rendered again has not changed', () => {
     phantomWithClock('rm', '/clock');
     git('init', '--quiet');
-    git('add', 'snapshots');
+    git('add', 'site.toml', 'snapshots');
     git('commit', '--quiet', '--message', 'Snapshots');
     const { status, stdout, stderr } = phantom('prerender', '--crawl', '--all');
     equal(status, 0, stderr);

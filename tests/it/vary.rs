@@ -2,7 +2,7 @@
 
 use phantom_frame::{FillMode, Reason};
 
-use crate::rig::{Answer, Backend, Proxy, Response, get};
+use crate::rig::{Answer, Backend, Proxy, Response, eventually, get};
 
 /// A backend whose page is in the language that is asked for.
 async fn polyglot() -> Backend {
@@ -89,6 +89,11 @@ async fn the_answer_that_taught_us_the_axis_is_kept_as_what_was_sent() {
         .map(|request| request.field("accept-language").map(str::to_owned))
         .collect();
     assert_eq!(sent, [None, Some("de".to_owned())]);
+    // Who asked for the other one does not wait for it.
+    eventually("the first answer to be kept", async || {
+        (proxy.stored() == 2).then_some(())
+    })
+    .await;
     proxy.get("/").await.assert(200, "none").assert_hit();
     // From now on the axis is known, and a new language is one fetch.
     let response = in_language(&proxy, "it").await;
