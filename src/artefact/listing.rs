@@ -7,7 +7,9 @@ use crate::head::{Generated, Rendering, RenderingOrigin};
 use crate::key::parts_of;
 use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse_rendering};
-use crate::snapshot::{Found, Listed, Odd};
+#[cfg(feature = "cli")]
+use crate::snapshot::Odd;
+use crate::snapshot::{Found, Listed};
 
 use super::{Artefact, pattern};
 
@@ -139,6 +141,7 @@ impl Artefact {
 
     /// Nothing where there is no rendering.
     /// Every sidecar that can be read, in the order of the files. What cannot be is returned, but for what went meanwhile.
+    #[cfg(feature = "cli")]
     pub(super) fn each_found(&self, each: &mut dyn FnMut(Found, &Listed)) -> Vec<String> {
         let mut bytes = Vec::new();
         let mut unread = Vec::new();

@@ -328,7 +328,6 @@ impl Fill {
                 Kept::Same(body, _) => body.length,
             };
             let codings = visit.rules.codings.wanted(&head, length);
-            let is_accepted = visit.order.as_ref().is_some_and(Order::is_accepted);
             let candidate = Candidate {
                 key: &visit.key,
                 method: visit.method().as_str(),
@@ -340,10 +339,7 @@ impl Fill {
                 generated: born,
                 epoch,
                 max_variants: visit.rules.max_variants,
-                judge: &|old, new| {
-                    let rule = visit.rules.store.last_good.filter(|_| !is_accepted)?;
-                    Some(rule.flaw(old, new)?.as_str())
-                },
+                judge: &|old, new| visit.flaw(old, new),
                 codings,
             };
             store.commit(candidate, kept)

@@ -103,10 +103,6 @@ pub(crate) struct Ordered {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
     Sent,
-    #[cfg_attr(
-        not(feature = "cli"),
-        expect(dead_code, reason = "only commands leave them out")
-    )]
     LeftOut,
 }
 

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::config::check::Rules;
 use crate::flight::FlightKey;
-use crate::head::{Generated, StoredHead, VariantKey};
+use crate::head::{Generated, Rendered, StoredHead, VariantKey};
 use crate::headers::strip_listed;
 use crate::key::{Key, KeySource, target_line};
 use crate::language::Languages;
@@ -90,6 +90,13 @@ impl Visit {
             host: &self.target.site_host,
             ..self.target.asker()
         }
+    }
+
+    /// Why a rendering may not take the place of the last good one, in a word.
+    pub(super) fn flaw(&self, old: &Rendered<'_>, new: &Rendered<'_>) -> Option<&'static str> {
+        let is_accepted = self.order.as_ref().is_some_and(Order::is_accepted);
+        let rule = self.rules.store.last_good.filter(|_| !is_accepted)?;
+        Some(rule.flaw(old, new)?.as_str())
     }
 
     /// Of its credentials, those that its fill carries.
