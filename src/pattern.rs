@@ -7,7 +7,7 @@ use std::fmt;
 
 use memchr::memmem;
 
-#[cfg(any(test, feature = "bench"))]
+#[cfg(any(test, feature = "bench", feature = "fuzzing"))]
 use crate::tags::Untagged;
 use crate::tags::{Tag, TagError, Tagged};
 
@@ -24,7 +24,7 @@ pub(crate) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// A line alone.
-    #[cfg(any(test, feature = "bench"))]
+    #[cfg(any(test, feature = "bench", feature = "fuzzing"))]
     pub(crate) fn line(line: &'a str) -> Self {
         Self {
             line,

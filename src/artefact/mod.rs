@@ -22,6 +22,7 @@ mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::config::CreateProxyConfig;
 use crate::config::check::{self, RuleBook};
@@ -85,6 +86,11 @@ impl Artefact {
     /// The directory, without links on the way.
     pub fn directory(&self) -> &Path {
         self.survey.root()
+    }
+
+    /// How many renderings have been looked at since it was opened: what shows how far a command is.
+    pub fn seen(&self) -> Arc<AtomicU64> {
+        self.survey.seen()
     }
 
     /// Seconds since 1970.

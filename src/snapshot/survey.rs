@@ -4,6 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::clock::system_now;
@@ -28,6 +30,8 @@ pub(crate) struct Survey {
     root: PathBuf,
     /// What an invalidation has yet to remove or mark.
     ledger: Ledger,
+    /// Sidecars that were read.
+    seen: Arc<AtomicU64>,
 }
 
 /// A folder of the directory, listed.
@@ -188,7 +192,17 @@ impl Survey {
         check_marker(&fs, &root, site).map_err(|fault| fault.into_error(unreadable))?;
         let log = Log::at(root.join(PRIVATE).join("invalidations"));
         let ledger = Ledger::after(log.read(&fs, system_now())).sparing(pinned);
-        Ok(Self { fs, root, ledger })
+        Ok(Self {
+            fs,
+            root,
+            ledger,
+            seen: Arc::default(),
+        })
+    }
+
+    /// How many sidecars have been read so far.
+    pub(crate) fn seen(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.seen)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -252,6 +266,7 @@ impl Survey {
             Err(error) if is_unusable(&error) => return Err(Odd::NotASidecar(error)),
             Err(error) => return Err(Odd::Unreadable(error)),
         };
+        self.seen.fetch_add(1, Ordering::Relaxed);
         let sidecar = sidecar::from_bytes(bytes)
             .map_err(|error| Odd::NotASidecar(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let key = Key::from_text(sidecar.key.clone());

@@ -44,3 +44,24 @@ fn names_in_a_sidecar_write_nothing_but_themselves() {
         );
     }
 }
+
+#[test]
+fn a_server_takes_its_configuration_by_flag_as_other_commands_do() {
+    for arguments in [&["-c"][..], &["serve", "-c"], &["serve", "--config"]] {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("site.toml");
+        fs::write(
+            &file,
+            "[server]\nproxy_url = \"http://127.0.0.1:9\"\nsite = \"by-flag\"\n",
+        )
+        .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_phantom-frame"))
+            .args(arguments)
+            .arg(&file)
+            .arg("--print-config")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("by-flag"), "{arguments:?}: {output:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The command-line server.
 
 mod args;
+mod busy;
 mod cmd;
 mod framework;
 mod logging;

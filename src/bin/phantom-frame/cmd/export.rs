@@ -9,6 +9,7 @@ use phantom_frame::export::{Exported, Stray, export};
 use serde_json::{Value, json};
 
 use crate::args::Export;
+use crate::busy::busy;
 use crate::print::{Out, count, plain};
 use crate::{logging, output};
 
@@ -23,7 +24,9 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
     logging::start_quiet(&loaded)?;
     let config = loaded.settings().proxy_config();
     let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
-    let exported = export(&artefact, &asked.options)?;
+    let exported = busy("exporting", &artefact.seen(), || {
+        export(&artefact, &asked.options)
+    })?;
     let mut out = Out::new();
     match asked.site.json {
         true => out.json(&as_json(&exported)),

@@ -7,6 +7,7 @@ use phantom_frame::artefact::{Artefact, Removed};
 use serde_json::json;
 
 use super::ls::{row_as_json, selected};
+use crate::busy::busy;
 use crate::output;
 use crate::print::{Out, count, plain, size};
 
@@ -27,7 +28,7 @@ pub(super) fn run(
                 plain(&row.file)
             )),
         })?,
-        false => artefact.remove(pattern)?,
+        false => busy("removing", &artefact.seen(), || artefact.remove(pattern))?,
     };
     if is_json {
         let rest = json!({

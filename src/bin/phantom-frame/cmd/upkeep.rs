@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Sealed, Tombstone};
 use serde_json::{Value, json};
 
+use crate::busy::busy;
 use crate::output;
 use crate::print::{Out, count, plain, size};
 
 pub(super) fn gc(artefact: &Artefact, is_json: bool) -> anyhow::Result<ExitCode> {
-    let done = artefact.collect()?;
+    let done = busy("collecting", &artefact.seen(), || artefact.collect())?;
     let mut out = Out::new();
     if is_json {
         out.json(&json!({
@@ -45,9 +46,12 @@ pub(super) fn gc(artefact: &Artefact, is_json: bool) -> anyhow::Result<ExitCode>
 pub(super) fn reseal(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
     let (mut resealed, mut failed): (Vec<Sealed>, Vec<Sealed>) = (Vec::new(), Vec::new());
-    artefact.reseal(pattern, &mut |sealed| match sealed.result {
+    let mut each = |sealed: Sealed| match sealed.result {
         Ok(_) => resealed.push(sealed),
         Err(_) => failed.push(sealed),
+    };
+    busy("sealing", &artefact.seen(), || {
+        artefact.reseal(pattern, &mut each)
     })?;
     if is_json {
         let resealed: Vec<Value> = resealed.iter().map(sealed_as_json).collect();

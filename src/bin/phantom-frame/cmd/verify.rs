@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Finding, FindingKind};
 use serde_json::{Value, json};
 
+use crate::busy::busy;
 use crate::output;
 use crate::print::{Out, STRONG, count, plain, size};
 
@@ -19,10 +20,10 @@ pub(super) fn run(artefact: &Artefact, fix: bool, is_json: bool) -> anyhow::Resu
             false => line(&mut out, &finding),
         }
     };
-    let verified = match fix {
-        true => artefact.repair(&mut each)?,
-        false => artefact.verify(&mut each),
-    };
+    let verified = busy("verifying", &artefact.seen(), || match fix {
+        true => artefact.repair(&mut each),
+        false => Ok(artefact.verify(&mut each)),
+    })?;
     let checked = format!(
         "{}, {}",
         count(verified.snapshots, "snapshot"),
