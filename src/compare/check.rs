@@ -13,7 +13,7 @@ use crate::headers::list_values;
 use crate::headers::normal_host;
 use crate::outcome::Reason;
 use crate::policy::markup::Scanner;
-use crate::policy::store::{cookie_name, media_type};
+use crate::policy::store::{cookie_name, is_html, media_type};
 use crate::prerender::{Link, Links, Paced, Site};
 use crate::proxy::{Address, Decided, Proxy, Rendition, Sight};
 
@@ -98,7 +98,7 @@ pub struct CheckedPage {
 impl CheckedPage {
     /// Whether it is a page that people read.
     pub fn is_html(&self) -> bool {
-        matches!(&*self.kind, "text/html" | "application/xhtml+xml")
+        is_html(&self.kind)
     }
 }
 

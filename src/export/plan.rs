@@ -11,6 +11,7 @@ use super::{LeftOut, Why};
 use crate::artefact::KeptPage;
 use crate::head::{Seal, VariantKey};
 use crate::policy::frozen::{MISSING_PAGES, may_stand_for_missing, nearest};
+use crate::policy::store;
 
 /// The page that servers show in place of one that is missing.
 pub(super) const MISSING: &str = "404.html";
@@ -258,14 +259,12 @@ fn base(mut renderings: Vec<KeptPage>) -> Option<KeptPage> {
 }
 
 pub(super) fn is_html(page: &KeptPage) -> bool {
-    matches!(kind_of(page).as_str(), "text/html" | "application/xhtml+xml")
+    store::is_html(&kind_of(page))
 }
 
 /// The content type without its parameters, in lower case.
 pub(super) fn kind_of(page: &KeptPage) -> String {
-    let value = page.headers.get(header::CONTENT_TYPE);
-    let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    store::media_type(&page.headers)
 }
 
 /// Whether servers would take the file for what it is.

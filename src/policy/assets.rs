@@ -10,7 +10,7 @@ use memchr::memchr;
 
 use crate::assets::{Assets, MAX_ASSETS, MAX_LENGTH, is_hashed};
 use crate::policy::fill::FillRequest;
-use crate::policy::store::media_type;
+use crate::policy::store::{is_html, media_type};
 
 /// What is read of a body, in bytes.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
@@ -27,7 +27,7 @@ impl Finder {
     /// For the answer to `request` with these fields; none where its body names nothing that can be read.
     pub(crate) fn for_response(headers: &HeaderMap, request: &FillRequest) -> Option<Self> {
         let kind = media_type(headers);
-        let is_read = matches!(kind.as_str(), "text/html" | "application/xhtml+xml" | "text/css");
+        let is_read = is_html(&kind) || kind == "text/css";
         let is_coded = headers
             .get(header::CONTENT_ENCODING)
             .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));

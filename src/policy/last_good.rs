@@ -2,10 +2,10 @@
 //! nothing, or half a page; what was whole is worth more than that.
 
 use http::StatusCode;
-use http::header::{self, HeaderMap};
+use http::header;
 
 use crate::head::{Rendered, StoredHead};
-use crate::policy::store::media_type;
+use crate::policy::store::{is_html, media_type};
 
 /// What of a body is looked at to see how it ends, in bytes: comments may stand behind the page.
 const END_BYTES: usize = 16 << 10;
@@ -44,7 +44,7 @@ impl LastGood {
     pub(crate) fn flaw(self, old: &Rendered<'_>, new: &Rendered<'_>) -> Option<Flaw> {
         if !is_page(old.head.status)
             || !is_page(new.head.status)
-            || !is_html(&old.head.headers)
+            || !is_html(&media_type(&old.head.headers))
             || old.length == 0
         {
             return None;
@@ -53,7 +53,7 @@ impl LastGood {
             return Some(Flaw::Empty);
         }
         let is_coded = |head: &StoredHead| head.headers.contains_key(header::CONTENT_ENCODING);
-        if !is_html(&new.head.headers) || is_coded(old.head) || is_coded(new.head) {
+        if !is_html(&media_type(&new.head.headers)) || is_coded(old.head) || is_coded(new.head) {
             return None;
         }
         let ends = |rendered: &Rendered<'_>| (rendered.end)(END_BYTES).is_some_and(|end| ends_as_page(&end));
@@ -68,19 +68,12 @@ impl LastGood {
 
 /// Whether a stored page is one that a rendering without a flaw alone may replace.
 pub(crate) fn is_worth_keeping(head: &StoredHead) -> bool {
-    is_page(head.status) && is_html(&head.headers)
+    is_page(head.status) && is_html(&media_type(&head.headers))
 }
 
 /// RFC 9110 §15.3: those whose content is the page.
 fn is_page(status: StatusCode) -> bool {
     matches!(status, StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION)
-}
-
-fn is_html(headers: &HeaderMap) -> bool {
-    matches!(
-        media_type(headers).as_str(),
-        "text/html" | "application/xhtml+xml"
-    )
 }
 
 /// `</html>`, white space and comments behind it apart.

@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap};
 use memchr::memchr;
 
 use crate::outcome::Reason;
+use crate::policy::store::{is_html, media_type};
 
 /// Names of form fields and `<meta>` elements that hold a CSRF token, in lower case; of a name with brackets
 /// (`user[_token]`) the last part counts.
@@ -129,8 +130,8 @@ impl Scanner {
     /// For a response with these fields; none where its body is no HTML, or is coded so that it cannot be
     /// read here. A body without a type may be HTML.
     pub(crate) fn for_response(headers: &HeaderMap) -> Option<Self> {
-        let kind = crate::policy::store::media_type(headers);
-        let is_html = matches!(kind.as_str(), "" | "text/html" | "application/xhtml+xml");
+        let kind = media_type(headers);
+        let is_html = kind.is_empty() || is_html(&kind);
         let is_coded = headers
             .get(header::CONTENT_ENCODING)
             .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));

@@ -12,6 +12,11 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
         .unwrap_or_default()
 }
 
+/// Whether a media type, as [`media_type`] gives it, is that of a page that people read.
+pub(crate) fn is_html(kind: &str) -> bool {
+    matches!(kind, "text/html" | "application/xhtml+xml")
+}
+
 /// Types that have no end, or no meaning as a page.
 pub(super) fn is_endless(headers: &HeaderMap) -> bool {
     let kind = media_type(headers);
