@@ -173,13 +173,8 @@ impl Fs {
     /// A new file in `dir` under a name of its own, removed when dropped, with mode 0644.
     pub(crate) fn temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
         self.gate("create", dir)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let open = |path: &Path| self.open_as(path, flags, Mode::from_raw_mode(0o644));
-        let make = || {
-            tempfile::Builder::new()
-                .prefix("")
-                .make_in(dir, |path| open(path).map(|(file, _)| file))
-        };
+        let create = |path: &Path| place::create(self.root.as_deref(), path, Mode::from_raw_mode(0o644));
+        let make = || tempfile::Builder::new().prefix("").make_in(dir, create);
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_folders(dir)?;

@@ -76,6 +76,20 @@ pub(super) fn open(
     }
 }
 
+/// Makes a file where there is none.
+pub(super) fn create(root: Option<&Path>, path: &Path, mode: Mode) -> io::Result<File> {
+    // What was not there before is a regular file.
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let created = match leap(root, path, flags, mode) {
+        Some(created) => created,
+        None => {
+            let place = Place::of(root, path)?;
+            openat(&place.folder, place.name, flags, mode)
+        }
+    };
+    Ok(File::from(created?))
+}
+
 /// Whether the root is on a disk of this machine, or in its memory: elsewhere opening what is cached may wait for a server.
 #[cfg(target_os = "linux")]
 pub(super) fn is_local(root: &Path) -> bool {

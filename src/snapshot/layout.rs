@@ -4,6 +4,7 @@
 //! Slugs are for people; the hash carries identity. So case, Unicode, length and clashes of slugs do
 //! not matter, and names of one file system are safe on another.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::coding::Coding;
@@ -20,6 +21,8 @@ pub(crate) const DERIVED: &str = "derived";
 
 const MAX_SEGMENT: usize = 40;
 const MAX_FOLDERS: usize = 8;
+/// What a name takes beside its slug, and more.
+const ROOM: usize = 64;
 
 /// The place of a key's files, relative to the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +34,9 @@ pub(crate) struct Stem {
 
 impl Stem {
     pub(crate) fn of(key: &Key) -> Self {
-        let hash = format!("{:016x}", key.hash.short());
-        let mut folder = PathBuf::new();
+        let mut folder = String::with_capacity(key.text.len() + ROOM);
         if let Some(host) = key.part("host") {
-            folder.push(host_slug(host));
+            push_host(&mut folder, host);
         }
         let (path, query) = match key.line().split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -45,32 +47,36 @@ impl Stem {
             Some((method, path)) if method.bytes().all(|byte| byte.is_ascii_uppercase()) => path,
             _ => path,
         };
-        let mut segments: Vec<&str> = path.split('/').collect();
-        let last = segments.pop().unwrap_or_default();
-        for segment in segments
-            .iter()
-            .filter(|segment| !segment.is_empty())
-            .take(MAX_FOLDERS)
-        {
-            folder.push(slug(segment, Dots::Replaced));
+        let (folders, last) = path.rsplit_once('/').unwrap_or(("", path));
+        let segments = folders.split('/').filter(|segment| !segment.is_empty());
+        for segment in segments.take(MAX_FOLDERS) {
+            push_step(&mut folder);
+            push_slug(&mut folder, segment, Dots::Replaced);
         }
         let last = if last.is_empty() { "index" } else { last };
-        let slug = slug(last, Dots::Kept);
+        let mut name = String::with_capacity(ROOM);
+        push_slug(&mut name, last, Dots::Kept);
+        let short = key.hash.short();
+        // Writing to a String cannot fail.
         if query.is_some() {
-            folder.push(format!("{slug}~q"));
-            folder.push(hash.get(..2).unwrap_or("00"));
+            push_step(&mut folder);
+            let _ = write!(folder, "{name}~q/{:02x}", short >> 56);
         }
+        let _ = write!(name, ".{short:016x}");
         Self {
-            folder,
-            name: format!("{slug}.{hash}"),
+            folder: folder.into(),
+            name,
         }
     }
 
     fn file_stem(&self, variant: Option<VariantId>) -> String {
-        match variant {
-            Some(id) => format!("{}~{id}", self.name),
-            None => self.name.clone(),
+        let mut file_stem = String::with_capacity(self.name.len() + ROOM);
+        file_stem.push_str(&self.name);
+        if let Some(id) = variant {
+            // Writing to a String cannot fail.
+            let _ = write!(file_stem, "~{id}");
         }
+        file_stem
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -78,11 +84,14 @@ impl Stem {
     }
 
     pub(crate) fn sidecar(&self, variant: Option<VariantId>) -> PathBuf {
-        self.folder.join(format!("{}.{SIDECAR}", self.file_stem(variant)))
+        self.folder.join(self.body_name(variant, SIDECAR))
     }
 
     pub(crate) fn body_name(&self, variant: Option<VariantId>, extension: &str) -> String {
-        format!("{}.{extension}", self.file_stem(variant))
+        let mut name = self.file_stem(variant);
+        name.push('.');
+        name.push_str(extension);
+        name
     }
 
     /// Whether a file is a body of this rendering, and no other's: a sidecar may name anything.
@@ -176,7 +185,9 @@ pub(crate) enum FileKind {
 
 /// Reads `<slug>.<h16>[~<v8>].<ext>`.
 pub(crate) fn parse_file_name(path: &Path) -> Option<FileName> {
-    let name = path.file_name()?.to_str()?;
+    // By its bytes: it is asked of every file that changes, and taking a path apart costs more than reading the name.
+    let name = path.as_os_str().as_encoded_bytes().rsplit(|byte| *byte == b'/');
+    let name = std::str::from_utf8(name.into_iter().next()?).ok()?;
     let (stem, extension) = name.rsplit_once('.')?;
     let (stem, variant) = match stem.rsplit_once('~') {
         Some((stem, id)) if id.len() == 8 => (stem, Some(VariantId(u32::from_str_radix(id, 16).ok()?))),
@@ -249,35 +260,46 @@ enum Dots {
     Replaced,
 }
 
+/// Between two names of a path.
+fn push_step(path: &mut String) {
+    if !path.is_empty() {
+        path.push('/');
+    }
+}
+
 /// `[a-z0-9_-]` and, inside a last segment, dots; bounded; no name that a file system reserves.
-fn slug(segment: &str, dots: Dots) -> String {
-    let mut slug = String::new();
+fn push_slug(out: &mut String, segment: &str, dots: Dots) {
+    let mut slug = [0_u8; MAX_SEGMENT];
+    let mut length = 0;
+    let mut before = None;
     for character in segment.chars().take(4 * MAX_SEGMENT) {
         let safe = match character.to_ascii_lowercase() {
-            safe @ ('a'..='z' | '0'..='9' | '_') => safe,
-            '.' if dots == Dots::Kept && !slug.is_empty() && !slug.ends_with('.') => '.',
-            _ => '-',
+            safe @ ('a'..='z' | '0'..='9' | '_') => safe as u8,
+            '.' if dots == Dots::Kept && before.is_some_and(|before| before != b'.') => b'.',
+            _ => b'-',
         };
-        if safe != '-' || !slug.ends_with('-') {
-            slug.push(safe);
-        }
-        if slug.len() == MAX_SEGMENT {
-            break;
+        if safe != b'-' || before != Some(b'-') {
+            let Some(place) = slug.get_mut(length) else {
+                break;
+            };
+            *place = safe;
+            length += 1;
+            before = Some(safe);
         }
     }
-    let trimmed = slug.trim_matches(['-', '.']);
+    let slug = slug.get(..length).and_then(|slug| std::str::from_utf8(slug).ok());
+    let trimmed = slug.unwrap_or_default().trim_matches(['-', '.']);
     let first = trimmed.split('.').next().unwrap_or_default();
-    match trimmed {
-        "" => "_".into(),
-        _ if is_device(first) => format!("_{trimmed}"),
-        _ => trimmed.into(),
+    if trimmed.is_empty() || is_device(first) {
+        out.push('_');
     }
+    out.push_str(trimmed);
 }
 
 /// A host keeps its dots, which make it readable; a colon before the port does not survive on every
 /// file system.
-fn host_slug(host: &str) -> String {
-    slug(host, Dots::Kept)
+fn push_host(out: &mut String, host: &str) {
+    push_slug(out, host, Dots::Kept);
 }
 
 /// Names that Windows keeps for devices, whatever follows the first dot.

@@ -43,13 +43,16 @@ impl Store {
             self.relieve();
             return;
         }
-        let mut stems = HashSet::new();
-        for path in &batch.paths {
-            if let Some(name) = parse_file_name(path)
-                // Body and sidecar of one rendering are looked at once.
-                && (stems.insert((name.short_hash, name.variant)) || name.kind == FileKind::Sidecar)
-            {
-                self.look_at(path, Occasion::Change);
+        // A look at a sidecar is one at its body, too.
+        let mut looked_at = HashSet::new();
+        for kind in [FileKind::Sidecar, FileKind::Body] {
+            for path in &batch.paths {
+                if let Some(name) = parse_file_name(path).filter(|name| name.kind == kind)
+                    // There may be one under the same name in another folder.
+                    && (looked_at.insert((name.short_hash, name.variant)) || kind == FileKind::Sidecar)
+                {
+                    self.look_at(path, Occasion::Change);
+                }
             }
         }
         let relative = |folder: &std::path::PathBuf| folder.strip_prefix(&self.root).ok().map(FolderId::of);

@@ -62,99 +62,137 @@ struct Shape<S> {
 
 /// Writes a sidecar.
 pub(crate) fn to_text(sidecar: &Sidecar) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key} = {value}");
-    };
-    line("format", &FORMAT.to_string());
-    line("key", &quote(&sidecar.key));
-    line("method", &quote(&sidecar.method));
-    line("url", &quote(&sidecar.url));
+    // Some fields of a page; more make it grow.
+    let mut text = Text(String::with_capacity(1024));
+    text.number("format", u64::from(FORMAT));
+    text.line("key", &sidecar.key);
+    text.line("method", &sidecar.method);
+    text.line("url", &sidecar.url);
     if let Some(site) = &sidecar.site {
-        line("site", &quote(site));
+        text.line("site", site);
     }
     if !sidecar.variant.0.is_empty() {
-        let fields = sidecar.variant.0.iter().map(|(name, value)| match value {
-            Some(value) => row(&[name.as_str(), value]),
-            None => row(&[name.as_str()]),
-        });
-        line("vary", &rows(fields));
+        text.rows(
+            "vary",
+            sidecar.variant.0.iter(),
+            |text, (name, value)| match value {
+                Some(value) => text.row(&[name.as_str(), value]),
+                None => text.row(&[name.as_str()]),
+            },
+        );
     }
     if let Some(rendering) = &sidecar.rendering {
-        line("status", &rendering.head.status.as_u16().to_string());
+        text.number("status", rendering.head.status.as_u16().into());
         if rendering.origin == RenderingOrigin::Operator {
-            line("tombstone", "true");
+            text.0.push_str("tombstone = true\n");
         }
-        line(
-            "headers",
-            &rows(sorted_fields(&rendering.head.headers).into_iter()),
-        );
+        let fields = sorted_fields(&rendering.head.headers);
+        text.rows("headers", fields.into_iter(), Text::field);
         if !rendering.head.tags.is_empty() {
-            line("tags", &rows(rendering.head.tags.iter().map(quote)));
+            text.rows("tags", rendering.head.tags.iter(), |text, tag| text.quoted(tag));
         }
         if let Some(seconds) = rendering.head.expires_after {
-            line("expires_after", &seconds.to_string());
+            text.number("expires_after", seconds);
         }
         if let Some(body) = &rendering.body {
-            line("body", &quote(&body.file));
-            line("length", &body.length.to_string());
-            line("seal", &quote(&body.seal.hex()));
+            text.line("body", &body.file);
+            text.number("length", body.length);
+            text.line("seal", &body.seal.hex());
             if !body.assets.is_empty() {
-                line("assets", &rows(body.assets.iter().map(quote)));
+                text.rows("assets", body.assets.iter(), |text, asset| text.quoted(asset));
             }
         }
     }
-    text
+    text.0
 }
 
 /// By name; lines of one name stay in the order in which they arrived.
-fn sorted_fields(headers: &HeaderMap) -> Vec<String> {
-    let mut fields: Vec<(&HeaderName, &HeaderValue)> = headers.iter().collect();
+fn sorted_fields(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
+    let mut fields: Vec<_> = headers.iter().collect();
     fields.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
     fields
-        .into_iter()
-        .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
-            Ok(value) => row(&[name.as_str(), value]),
-            Err(_) => row(&[name.as_str(), &BASE64.encode(value.as_bytes()), "base64"]),
-        })
-        .collect()
 }
 
-fn row(cells: &[&str]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| quote(cell)).collect();
-    format!("[{}]", cells.join(", "))
-}
+/// A sidecar's text as far as it is written.
+struct Text(String);
 
-fn rows(rows: impl Iterator<Item = String>) -> String {
-    let mut text = String::from("[\n");
-    for row in rows {
+impl Text {
+    fn number(&mut self, key: &str, value: u64) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {row},");
+        let _ = writeln!(self.0, "{key} = {value}");
     }
-    text.push(']');
-    text
+
+    fn line(&mut self, key: &str, value: &str) {
+        self.0.push_str(key);
+        self.0.push_str(" = ");
+        self.quoted(value);
+        self.0.push('\n');
+    }
+
+    fn rows<T>(&mut self, key: &str, rows: impl Iterator<Item = T>, each: impl Fn(&mut Self, T)) {
+        self.0.push_str(key);
+        self.0.push_str(" = [\n");
+        for row in rows {
+            self.0.push_str("  ");
+            each(self, row);
+            self.0.push_str(",\n");
+        }
+        self.0.push_str("]\n");
+    }
+
+    fn field(&mut self, (name, value): (&HeaderName, &HeaderValue)) {
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(value) => self.row(&[name.as_str(), value]),
+            Err(_) => self.row(&[name.as_str(), &BASE64.encode(value.as_bytes()), "base64"]),
+        }
+    }
+
+    fn row(&mut self, cells: &[&str]) {
+        self.0.push('[');
+        for (number, cell) in cells.iter().enumerate() {
+            if number > 0 {
+                self.0.push_str(", ");
+            }
+            self.quoted(cell);
+        }
+        self.0.push(']');
+    }
+
+    fn quoted(&mut self, text: &str) {
+        push_quoted(&mut self.0, text);
+    }
 }
 
 /// A TOML basic string, on one line.
 pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            control if control.is_control() => {
-                // Writing to a String cannot fail.
-                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
+    push_quoted(&mut quoted, text);
     quoted
+}
+
+fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) =
+        rest.find(|character: char| matches!(character, '"' | '\\') || character.is_control())
+    {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let mut characters = from.chars();
+        match characters.next() {
+            Some('\n') => out.push_str("\\n"),
+            Some('\t') => out.push_str("\\t"),
+            Some(escaped @ ('"' | '\\')) => out.extend(['\\', escaped]),
+            Some(control) => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04X}", u32::from(control));
+            }
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 /// Reads a sidecar. Everything in it is checked like input from the network: it may have come from
