@@ -320,7 +320,9 @@ impl Fill {
     ) -> Result<(), Reason> {
         let (store, visit) = (Arc::clone(&self.store), Arc::clone(&self.visit));
         let (request, epoch) = (self.request.clone(), self.epoch);
-        let committed = tokio::task::spawn_blocking(move || {
+        let to_commit = Arc::clone(&store);
+        let committed = store.crew().run(move || {
+            let store = to_commit;
             let kept = kept()?;
             let length = match &kept {
                 Kept::Nothing => 0,
@@ -345,8 +347,8 @@ impl Fill {
             store.commit(candidate, kept)
         });
         match committed.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => {
                 let reason = match &error {
                     CommitError::Invalidated => Reason::Invalidated,
                     CommitError::ReadOnly => Reason::ReadOnly,
@@ -366,7 +368,7 @@ impl Fill {
                 );
                 Err(reason)
             }
-            Err(_) => Err(Reason::Disk),
+            None => Err(Reason::Disk),
         }
     }
 

@@ -327,9 +327,9 @@ async fn peek(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
     if let Some(found) = store.peek_parsed(&visit.key, &|names| visit.select(names)) {
         return found;
     }
-    let (store, visit) = (Arc::clone(store), Arc::clone(visit));
-    let looked_up = tokio::task::spawn_blocking(move || store.peek(&visit.key, &|names| visit.select(names)));
-    looked_up.await.unwrap_or(Lookup::Nothing)
+    let (in_store, visit) = (Arc::clone(store), Arc::clone(visit));
+    let look_up = move || in_store.peek(&visit.key, &|names| visit.select(names));
+    store.crew().run(look_up).await.unwrap_or(Lookup::Nothing)
 }
 
 async fn stored(store: &Arc<Store>, visit: &Arc<Visit>) -> Option<Rendering> {

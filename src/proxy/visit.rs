@@ -351,10 +351,9 @@ pub(super) async fn find(store: &Arc<Store>, visit: &Arc<Visit>) -> Lookup {
     if let Some(found) = store.lookup_parsed(&visit.key, &|names| visit.select(names)) {
         return found;
     }
-    let (store, visit) = (Arc::clone(store), Arc::clone(visit));
-    let looked_up =
-        tokio::task::spawn_blocking(move || store.lookup(&visit.key, &|names| visit.select(names)));
-    looked_up.await.unwrap_or(Lookup::Nothing)
+    let (in_store, visit) = (Arc::clone(store), Arc::clone(visit));
+    let look_up = move || in_store.lookup(&visit.key, &|names| visit.select(names));
+    store.crew().run(look_up).await.unwrap_or(Lookup::Nothing)
 }
 
 enum KeyBody {

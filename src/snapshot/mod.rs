@@ -8,7 +8,7 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `last_good` keeps what is better than what comes, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `pinned` says what stays, `survey` reads without any of this, `frozen` serves without changing anything, and `upkeep` is a command's hand on the files; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `pinned` says what stays, `survey` reads without any of this, `frozen` serves without changing anything, and `upkeep` is a command's hand on the files; `crew` waits for the disk in a request's stead; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod anew;
@@ -18,6 +18,7 @@ mod check;
 mod coder;
 mod companions;
 mod compress;
+mod crew;
 mod derived;
 mod displace;
 mod entry;
@@ -75,6 +76,7 @@ use crate::throttle::{Throttle, ThrottlePerFile};
 pub(crate) use anew::Marked;
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
+pub(crate) use crew::Crew;
 pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
 pub(crate) use frozen::{Choice, Frozen, Shown};
@@ -159,6 +161,8 @@ pub(crate) struct Store {
     hot: Arc<Hot>,
     /// Who codes them.
     coder: coder::Coder,
+    /// Who waits for the disk.
+    crew: Crew,
     /// Taken in this order; see `ledger`.
     gate: RwLock<()>,
     log: Mutex<Log>,
@@ -276,6 +280,11 @@ impl Store {
                 let _ = done.send(());
             }
         });
+    }
+
+    /// Who waits for the disk.
+    pub(crate) fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// Bodies in memory.

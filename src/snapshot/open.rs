@@ -146,6 +146,7 @@ impl Store {
             parsed: super::parsed::Parsed::beside(options.memory_bytes),
             hot: Arc::new(super::hot::Hot::new(options.memory_bytes)),
             coder: super::coder::Coder::default(),
+            crew: super::Crew::new(),
             options,
             stripes: [const { Mutex::new(()) }; super::STRIPES],
             under_way: Arc::default(),

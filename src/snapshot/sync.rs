@@ -7,12 +7,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::lock;
 use crate::fsops::{File, Fs};
 use crate::throttle::Throttle;
 
@@ -24,60 +23,133 @@ const FEW: usize = 64;
 const HAS_SYNC_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// See the module. The thread ends with it, when it has synced what it has.
-pub(super) struct Syncs {
-    orders: SyncSender<Order>,
-    /// There was no place for some: all is to be synced.
-    is_all: Arc<AtomicBool>,
+pub(super) struct Syncs(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// For the thread: something has come, and it has nothing; or it is not to gather on.
+    comes: Condvar,
+    /// A round is done.
+    done: Condvar,
 }
 
-enum Order {
-    File(File, PathBuf),
-    /// At once; answers when it is done.
-    Flush(SyncSender<()>),
+#[derive(Default)]
+struct State {
+    coming: Round,
+    /// Not to be gathered on.
+    is_urgent: bool,
+    /// Nothing comes any more.
+    is_closed: bool,
+    /// The thread is gone.
+    is_over: bool,
+    /// Rounds that were begun, and that are done.
+    begun: u64,
+    done: u64,
+}
+
+/// What is synced together.
+#[derive(Default)]
+struct Round {
+    files: Vec<(File, PathBuf)>,
+    /// There was no place for some: all is to be synced.
+    is_all: bool,
 }
 
 impl Syncs {
     pub(super) fn start(fs: Fs, root: PathBuf) -> io::Result<Self> {
-        let (orders, coming) = mpsc::sync_channel(FEW);
-        let is_all = Arc::new(AtomicBool::new(false));
+        let shared = Arc::<Shared>::default();
         let syncing = Syncing {
             fs,
             root,
-            coming,
-            is_all: Arc::clone(&is_all),
+            shared: Arc::clone(&shared),
             trouble: Throttle::default(),
         };
         thread::Builder::new()
             .name("phantom-sync".into())
             .spawn(move || syncing.run())?;
-        Ok(Self { orders, is_all })
+        Ok(Self(shared))
     }
 
     /// Has a file synced within a second or so; gives it back where there is no place for it.
     pub(super) fn behind(&self, file: File, path: &Path) -> Result<(), File> {
-        match self.orders.try_send(Order::File(file, path.to_owned())) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(Order::File(..))) if HAS_SYNC_ALL => {
-                self.is_all.store(true, Ordering::Release);
-                // Or the thread has found its queue empty, and looked before this was said.
-                let (answer, _) = mpsc::sync_channel(1);
-                let _ = self.orders.try_send(Order::Flush(answer));
-                Ok(())
-            }
-            Err(
-                TrySendError::Full(Order::File(file, _)) | TrySendError::Disconnected(Order::File(file, _)),
-            ) => Err(file),
-            Err(_) => Ok(()),
+        let mut state = lock(&self.0.state);
+        let is_first = state.coming.is_empty();
+        let has_room = HAS_SYNC_ALL || state.coming.has_room();
+        if state.is_over || !has_room {
+            return Err(file);
         }
+        let left_over = state.coming.take(file, path);
+        drop(state);
+        // Closed without the lock.
+        drop(left_over);
+        if is_first {
+            self.0.comes.notify_one();
+        }
+        Ok(())
     }
 
     /// Returns when everything is synced that was handed over before.
     pub(super) fn flush(&self) {
-        let (answer, done) = mpsc::sync_channel(1);
-        if self.orders.send(Order::Flush(answer)).is_ok() {
-            // An error: the thread is gone, and so is what it had.
-            let _ = done.recv();
+        let mut state = lock(&self.0.state);
+        // The next round has what is still coming, and follows the one under way.
+        let round = state.begun + 1;
+        state.is_urgent = true;
+        self.0.comes.notify_one();
+        while state.done < round && !state.is_over {
+            state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+impl Drop for Syncs {
+    fn drop(&mut self) {
+        lock(&self.0.state).is_closed = true;
+        self.0.comes.notify_one();
+    }
+}
+
+impl Round {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && !self.is_all
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_all && self.files.len() < FEW
+    }
+
+    /// What need not be held then.
+    fn take(&mut self, file: File, path: &Path) -> Vec<(File, PathBuf)> {
+        if self.has_room() {
+            self.files.push((file, path.to_owned()));
+            return Vec::new();
+        }
+        self.is_all = true;
+        let mut left_over = std::mem::take(&mut self.files);
+        left_over.push((file, PathBuf::new()));
+        left_over
+    }
+}
+
+impl Shared {
+    /// What was gathered; nothing at the end.
+    fn next(&self) -> Option<Round> {
+        let has_to_wait = |state: &State| !state.is_urgent && !state.is_closed;
+        let state = self.comes.wait_while(lock(&self.state), |state| {
+            has_to_wait(state) && state.coming.is_empty()
+        });
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.coming.is_empty() && !state.is_urgent {
+            return None;
+        }
+        // Where there is no call that syncs them all, who finds no room meanwhile syncs by himself.
+        let gathered = self
+            .comes
+            .wait_timeout_while(state, GATHER, |state| has_to_wait(state));
+        let mut state = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        state.begun += 1;
+        state.is_urgent = false;
+        Some(std::mem::take(&mut state.coming))
     }
 }
 
@@ -85,24 +157,14 @@ impl Syncs {
 struct Syncing {
     fs: Fs,
     root: PathBuf,
-    coming: Receiver<Order>,
-    is_all: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     trouble: Throttle,
-}
-
-/// What is synced together.
-#[derive(Default)]
-struct Round {
-    files: Vec<(File, PathBuf)>,
-    is_all: bool,
-    waiting: Vec<SyncSender<()>>,
 }
 
 impl Syncing {
     fn run(self) {
-        while let Ok(first) = self.coming.recv() {
-            let round = self.gather(first);
-            if let Err(error) = self.sync(&round) {
+        while let Some(round) = self.shared.next() {
+            if let Err(error) = self.sync(round) {
                 self.trouble.say(|| {
                     tracing::error!(
                         dir = %self.root.display(),
@@ -111,38 +173,13 @@ impl Syncing {
                     );
                 });
             }
-            for waiting in round.waiting {
-                // Nobody may be waiting.
-                let _ = waiting.try_send(());
-            }
+            lock(&self.shared.state).done += 1;
+            self.shared.done.notify_all();
         }
-    }
-
-    fn gather(&self, first: Order) -> Round {
-        let mut round = Round::default();
-        let end = Instant::now() + GATHER;
-        let mut next = Ok(first);
-        loop {
-            match next {
-                Ok(Order::File(file, path)) => round.take(file, path),
-                Ok(Order::Flush(waiting)) => {
-                    round.waiting.push(waiting);
-                    break;
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
-            if !HAS_SYNC_ALL && round.files.len() >= FEW {
-                break;
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            next = self.coming.recv_timeout(left);
-        }
-        round.is_all |= self.is_all.swap(false, Ordering::AcqRel);
-        round
     }
 
     /// Goes on after a failure and returns the first.
-    fn sync(&self, round: &Round) -> io::Result<()> {
+    fn sync(&self, round: Round) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if round.is_all {
             return self.fs.sync_all(&self.root);
@@ -155,13 +192,10 @@ impl Syncing {
     }
 }
 
-impl Round {
-    fn take(&mut self, file: File, path: PathBuf) {
-        self.is_all |= HAS_SYNC_ALL && self.files.len() >= FEW;
-        match self.is_all {
-            true => self.files.clear(),
-            false => self.files.push((file, path)),
-        }
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        lock(&self.shared.state).is_over = true;
+        self.shared.done.notify_all();
     }
 }
 

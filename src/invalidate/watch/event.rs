@@ -2,6 +2,7 @@
 //! what does not fit becomes a rescan.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,8 @@ pub(super) struct Change {
 /// What has come in since the last batch.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub(super) changes: HashMap<PathBuf, Change>,
+    /// By their text, which is hashed in one piece.
+    pub(super) changes: HashMap<OsString, Change>,
     /// Events were lost, those of new directories among them.
     pub(super) overflow: bool,
     /// The root itself was removed or renamed.
@@ -38,6 +40,32 @@ pub(super) struct Pending {
     pub(super) failure: Option<notify::Error>,
     stop: bool,
     arrivals: u64,
+}
+
+/// The rests of a source's thread: while pages are stored each event would wake it, and a batch is passed on later anyway.
+/// What comes meanwhile is in the kernel's queue, and is read at once.
+#[derive(Debug)]
+pub(super) struct Rests {
+    last: Instant,
+}
+
+impl Rests {
+    /// Far less than a batch is gathered for; the kernel's queue has room for thousands of events.
+    const REST: Duration = Duration::from_millis(3);
+    /// Who had no event for so long has emptied the queue.
+    const GAP: Duration = Duration::from_micros(50);
+
+    pub(super) fn new() -> Self {
+        Self { last: Instant::now() }
+    }
+
+    /// After an event that began no batch.
+    pub(super) fn rest(&mut self) {
+        if self.last.elapsed() > Self::GAP {
+            std::thread::sleep(Self::REST);
+        }
+        self.last = Instant::now();
+    }
 }
 
 /// What [`Signals::wait`] ended with.
@@ -92,11 +120,12 @@ impl Signals {
         self.watching.load(Ordering::Relaxed)
     }
 
-    /// Takes an event in, on the thread of its source. Never waits for what a batch leads to.
-    pub(super) fn take_in(&self, result: notify::Result<Event>) {
+    /// Takes an event in, on the thread of its source. Never waits for what a batch leads to. Says whether others
+    /// came before it, in the same batch.
+    pub(super) fn take_in(&self, result: notify::Result<Event>) -> bool {
         let mut pending = self.lock();
         if !pending.note(result, &self.root, &*self.skip) {
-            return;
+            return pending.arrivals > 0;
         }
         pending.arrivals += 1;
         let is_first = pending.arrivals == 1;
@@ -105,6 +134,7 @@ impl Signals {
         if is_first {
             self.arrived.notify_all();
         }
+        !is_first
     }
 
     /// Waits for something to happen, for `timeout` at most, and then for a while in which nothing does.
@@ -171,7 +201,7 @@ impl Pending {
                 self.root |= change.left;
                 news |= change.left;
             } else if !skip(&path) {
-                let known = self.changes.entry(path).or_default();
+                let known = self.changes.entry(path.into_os_string()).or_default();
                 known.appeared |= change.appeared;
                 known.left |= change.left;
                 news = true;

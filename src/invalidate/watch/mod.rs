@@ -20,7 +20,7 @@ mod target;
 mod tree;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use worker::Worker;
 pub(crate) struct Batch {
     /// Everything but directories that was made, changed, removed or renamed. Says nothing about what
     /// is there now.
-    pub(crate) paths: BTreeSet<PathBuf>,
+    pub(crate) paths: HashSet<PathBuf>,
     /// Directories that were removed or moved away; what was in them is not named one by one.
     pub(crate) gone: BTreeSet<PathBuf>,
     /// More may have changed than `paths` tells: everything has to be looked at.

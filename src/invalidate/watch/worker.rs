@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use notify::{Config, EventKindMask, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::event::{Change, Pending, Signals, Woken};
+use super::event::{Change, Pending, Rests, Signals, Woken};
 use super::tree::{self, DirId, Entry, Poll};
 use super::{Batch, Pace, Skip, WatchError};
 
@@ -112,6 +112,7 @@ impl Worker {
 
         let mut new_dirs = Vec::new();
         for (path, Change { appeared, left }) in pending.changes {
+            let path = PathBuf::from(path);
             let was_dir = left && self.forget_dir(&path);
             // One that came and went before it was seen may have been a directory.
             if was_dir || (left && appeared) {
@@ -206,7 +207,13 @@ impl Worker {
             .with_event_kinds(EventKindMask::CORE)
             .with_follow_symlinks(false);
         let signals = Arc::clone(&self.signals);
-        let mut events = RecommendedWatcher::new(move |event| signals.take_in(event), config)?;
+        let mut rests = Rests::new();
+        let take_in = move |event| {
+            if signals.take_in(event) {
+                rests.rest();
+            }
+        };
+        let mut events = RecommendedWatcher::new(take_in, config)?;
         events.watch(&self.root, RecursiveMode::Recursive)?;
         Ok(events)
     }
