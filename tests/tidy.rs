@@ -36,6 +36,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("headers", Level::Words),
     ("interim", Level::Words),
     ("language", Level::Words),
+    ("link", Level::Words),
     ("fsops", Level::Words),
     ("short", Level::Words),
     ("tags", Level::Words),
