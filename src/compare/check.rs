@@ -14,13 +14,13 @@ use crate::link::{Reference, cleaned};
 use crate::outcome::Reason;
 use crate::policy::markup::Scanner;
 use crate::policy::store::{cookie_name, is_html, media_type};
-use crate::prerender::{Link, Links, Paced, Site};
+use crate::prerender::{Heard, Link, Links, Paced, Site};
 use crate::proxy::{Address, Decided, Proxy, Rendition, Sight};
 
 use super::again::heard;
 use super::lines::MOST_READ;
 use super::noise::{Noise, between, failure, renditions};
-use super::paced::{Heard, Jobs, Told, in_turn};
+use super::paced::{Jobs, Told, in_turn};
 use super::{Event, Options};
 use found::Found;
 
