@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use http::header::{self, HeaderName};
 
-use super::pages::{KeptUrl, Linker};
+use super::pages::Linker;
 use super::plan::{Entry, Plan, is_typed_by_name};
 
 /// What a server of files says by itself, or what is of the bytes on their way.
@@ -31,11 +31,7 @@ const OF_THE_SERVER: [HeaderName; 14] = [
 pub(super) fn redirects(plan: &Plan, linker: &Linker<'_>) -> String {
     let mut text = String::new();
     for redirect in &plan.redirects {
-        let from = KeptUrl {
-            url: &redirect.from,
-            host: redirect.page_host.as_ref(),
-        };
-        let to = linker.target(&from, &redirect.to);
+        let to = linker.target(redirect);
         if to.contains(char::is_whitespace) {
             continue;
         }

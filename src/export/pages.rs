@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use http::uri::PathAndQuery;
 use memchr::memmem;
 
-use super::plan::{Plan, is_html, kind_of};
+use super::plan::{Plan, Redirect, is_html, kind_of};
 use super::{Exported, Stray};
 use crate::artefact::{Artefact, KeptPage};
 use crate::headers::normal_host;
@@ -87,7 +87,7 @@ impl<'a> Linker<'a> {
 
     /// Whether all that is relative leads to another site.
     fn leads_away(&self, page: &KeptPage, links: &Links) -> bool {
-        let here = self.address_of(page);
+        let here = self.address_of(&page.url, page.host.as_ref());
         let base = links.base.as_deref().zip(here);
         base.is_some_and(|(base, here)| {
             self.site.follow(&here, base) == Some(Link::Foreign) && !self.is_absolute(base)
@@ -95,7 +95,7 @@ impl<'a> Linker<'a> {
     }
 
     fn judge(&self, page: &KeptPage, links: &Links, exported: &mut Exported) {
-        let Some(here) = self.address_of(page) else {
+        let Some(here) = self.address_of(&page.url, page.host.as_ref()) else {
             return;
         };
         let base = links
@@ -132,11 +132,7 @@ impl<'a> Linker<'a> {
     /// Says which redirects lead nowhere.
     pub(super) fn judge_redirects(&self, exported: &mut Exported) {
         for redirect in &self.plan.redirects {
-            let from = KeptUrl {
-                url: &redirect.from,
-                host: redirect.page_host.as_ref(),
-            };
-            let to = self.target(&from, &redirect.to);
+            let to = self.target(redirect);
             let is_here = match Reference::of(&cleaned(&to)) {
                 Reference::Absolute(to) => {
                     let host = to.host("https");
@@ -186,8 +182,8 @@ impl<'a> Linker<'a> {
         bytes
     }
 
-    fn address_of(&self, page: &KeptPage) -> Option<Address> {
-        let (scheme, host) = match (&self.public, &page.host) {
+    fn address_of(&self, url: &str, host: Option<&(&'static str, String)>) -> Option<Address> {
+        let (scheme, host) = match (&self.public, host) {
             (Some((scheme, host)), _) => (*scheme, host.as_str()),
             (None, Some((scheme, host))) => (*scheme, host.as_str()),
             (None, None) => ("http", "localhost"),
@@ -195,7 +191,7 @@ impl<'a> Linker<'a> {
         Some(Address {
             scheme,
             host: host.into(),
-            target: PathAndQuery::try_from(page.url.as_str()).ok()?,
+            target: PathAndQuery::try_from(url).ok()?,
         })
     }
 
@@ -227,7 +223,8 @@ impl<'a> Linker<'a> {
     }
 
     /// Where a redirect leads, as `_redirects` says it.
-    pub(super) fn target(&self, from: &KeptUrl<'_>, to: &str) -> String {
+    pub(super) fn target(&self, redirect: &Redirect) -> String {
+        let to = &*redirect.to;
         if self.rewrites
             && let Some(rooted) = self.rooted(to, Standing::Link)
         {
@@ -236,27 +233,12 @@ impl<'a> Linker<'a> {
         if !matches!(Reference::of(&cleaned(to)), Reference::Relative { .. }) {
             return to.to_owned();
         }
-        let (scheme, host) = match (&self.public, from.host) {
-            (Some((scheme, host)), _) => (*scheme, host.as_str()),
-            (None, Some((scheme, host))) => (*scheme, host.as_str()),
-            (None, None) => ("http", "localhost"),
-        };
-        let here = PathAndQuery::try_from(from.url).ok().map(|target| Address {
-            scheme,
-            host: host.into(),
-            target,
-        });
+        let here = self.address_of(&redirect.from, redirect.page_host.as_ref());
         match here.and_then(|here| self.site.follow(&here, to)) {
             Some(Link::Own(address)) => address.target.to_string(),
             _ => to.to_owned(),
         }
     }
-}
-
-/// Where a redirect begins.
-pub(super) struct KeptUrl<'a> {
-    pub(super) url: &'a str,
-    pub(super) host: Option<&'a (&'static str, String)>,
 }
 
 fn path_in(link: &str) -> String {

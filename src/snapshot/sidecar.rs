@@ -137,7 +137,7 @@ fn rows(rows: impl Iterator<Item = String>) -> String {
 }
 
 /// A TOML basic string, on one line.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

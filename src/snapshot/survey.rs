@@ -15,6 +15,7 @@ use crate::head::{Generated, Seal, Sidecar, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
 
+use super::companions;
 use super::last_good::{Refused, read_refused};
 use super::layout::{FileKind, FileName, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
@@ -339,6 +340,11 @@ impl Survey {
     /// Those of the file system.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<FileId> {
         self.fs.stat(&self.root.join(path))
+    }
+
+    /// The name that only this directory has, if a server has given it one.
+    pub(crate) fn directory_id(&self) -> Option<String> {
+        companions::known_id(&self.fs, &self.root)
     }
 
     /// What was refused in favour of what is stored, the oldest first.
