@@ -183,9 +183,12 @@ pub async fn check(
             };
             done += 1;
             // As many as there are seats for, so that pages which are found later still come before assets.
-            while jobs.known() < found.limit
-                && let Some(next) = found.next(jobs.known() > done)
-            {
+            while jobs.known() < found.limit {
+                let next = match jobs.known() > done {
+                    true => found.next_page(),
+                    false => found.next(),
+                };
+                let Some(next) = next else { break };
                 jobs.add(next);
             }
             observe(Event::Done(&page, done, jobs.known()));

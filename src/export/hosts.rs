@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use http::header::{self, HeaderName};
 
@@ -49,8 +50,7 @@ pub(super) fn headers(plan: &Plan) -> String {
         if entry.served_at.contains(['*', ' ']) || entry.served_at.contains("/:") {
             continue;
         }
-        let is_typed = is_typed_by_name(&entry.page, file);
-        fields.insert(&entry.served_at, lines(entry, is_typed));
+        fields.insert(&entry.served_at, lines(entry, file));
     }
     let common: Vec<String> = match fields.values().next() {
         Some(first) if fields.len() == plan.files.len() && fields.len() > 1 => {
@@ -75,7 +75,8 @@ pub(super) fn headers(plan: &Plan) -> String {
 }
 
 /// What is said of a page that its file does not say; what is no text is not said.
-fn lines(entry: &Entry, is_typed: bool) -> Vec<String> {
+fn lines(entry: &Entry, file: &Path) -> Vec<String> {
+    let is_typed = is_typed_by_name(&entry.page, file);
     let is_said = |name: &HeaderName| is_typed && *name == header::CONTENT_TYPE;
     let fields = entry.page.headers.iter();
     let fields = fields.filter(|(name, _)| !OF_THE_SERVER.contains(name) && !is_said(name));

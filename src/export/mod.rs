@@ -157,7 +157,7 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
     exported.several.append(&mut plan.several);
     exported.redirects = plan.redirects.len() as u64;
     exported.has_missing_page = plan.files.contains_key(Path::new(MISSING));
-    let linker = Linker::new(artefact, &plan, options.rewrites_links);
+    let linker = Linker::new(artefact, &plan, options);
     let own = [
         (REDIRECTS, hosts::redirects(&plan, &linker)),
         (HEADERS, hosts::headers(&plan)),

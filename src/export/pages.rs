@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use memchr::memmem;
 
 use super::plan::{Plan, Redirect, is_html, kind_of};
-use super::{Exported, Stray};
+use super::{Exported, Options, Stray};
 use crate::artefact::{Artefact, KeptPage};
 use crate::headers::normal_host;
 use crate::link::{Reference, cleaned};
@@ -31,7 +31,7 @@ pub(super) struct Linker<'a> {
 }
 
 impl<'a> Linker<'a> {
-    pub(super) fn new(artefact: &Artefact, plan: &'a Plan, rewrites: bool) -> Self {
+    pub(super) fn new(artefact: &Artefact, plan: &'a Plan, options: &Options) -> Self {
         let (rules, backend) = artefact.site_rules();
         let public = rules.public.as_ref().map(|(scheme, host)| {
             let scheme = if scheme == "https" { "https" } else { "http" };
@@ -55,7 +55,7 @@ impl<'a> Linker<'a> {
                 .iter()
                 .map(|one| bare(&one.from).to_owned())
                 .collect(),
-            rewrites,
+            rewrites: options.rewrites_links,
         }
     }
 

@@ -242,7 +242,9 @@ mod tests {
     use crate::head::{Generated, RenderingOrigin};
     use crate::snapshot::life::Life;
 
-    fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
+    const BACKEND: Option<RenderingOrigin> = Some(RenderingOrigin::Backend);
+
+    fn entry(key: &str, blocks: u32, rendering: Option<RenderingOrigin>) -> KeyEntry {
         let dir = tempfile::tempdir().unwrap();
         let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp();
         KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(
@@ -253,7 +255,7 @@ mod tests {
                 sidecar,
                 blocks,
                 coded: Coded::default(),
-                rendering: is_rendering.then_some(RenderingOrigin::Backend),
+                rendering,
             },
             Box::default(),
         )
@@ -264,10 +266,10 @@ mod tests {
         let index = Index::default();
         let used = |renderings, blocks| Used { renderings, blocks };
         let (a, b) = ("GET:/a\nhost 1:x", "GET:/b\nhost 1:x");
-        index.insert(entry(a, 2, true));
-        index.insert(entry(a, 5, true));
+        index.insert(entry(a, 2, BACKEND));
+        index.insert(entry(a, 5, BACKEND));
         assert_eq!(index.used(), used(1, 5), "replaced, not added");
-        index.insert(entry(b, 3, false));
+        index.insert(entry(b, 3, None));
         assert_eq!(
             index.used(),
             used(1, 8),
@@ -297,7 +299,7 @@ mod tests {
         };
         for n in 0..5 {
             let key = format!("GET:/{n}");
-            index.insert(entry(&key, 1, true).with_coded(None, coded));
+            index.insert(entry(&key, 1, BACKEND).with_coded(None, coded));
             index.remove(Key::from_text(&*key).hash.short());
         }
         let take = || {
@@ -312,12 +314,12 @@ mod tests {
     fn use_survives_the_entry() {
         let index = Index::default();
         let key = Key::from_text("GET:/a");
-        index.insert(entry("GET:/a", 1, true));
+        index.insert(entry("GET:/a", 1, BACKEND));
         let get = || index.get(&key).unwrap();
         assert_eq!(get().life.used_at(), 0, "stored is not used");
         let before = get();
         before.life.touch(100);
-        index.insert(entry("GET:/a", 2, true));
+        index.insert(entry("GET:/a", 2, BACKEND));
         assert_eq!(get().life.used_at(), 100);
         assert_eq!(get().life.number(), before.life.number());
     }

@@ -6,6 +6,7 @@ use phantom_frame::artefact::{Asked, Question, Tombstone};
 use phantom_frame::config::Sources;
 
 use super::{sources_of, with_site};
+use crate::print::Form;
 
 /// Whose directory, and for whom it is printed.
 #[derive(Debug)]
@@ -14,17 +15,40 @@ pub(crate) struct Site {
     pub(crate) json: bool,
 }
 
+impl Site {
+    pub(crate) fn form(&self) -> Form {
+        match self.json {
+            true => Form::Json,
+            false => Form::Text,
+        }
+    }
+}
+
 /// What is to be done with it.
 #[derive(Debug)]
 pub(crate) enum Inspect {
     Ls { pattern: Option<String>, order: Order },
-    Show { url: String, body: bool },
+    Show { url: String, what: Shown },
     Explain(Question),
-    Verify { fix: bool },
+    Verify(Care),
     Rm { pattern: String, dry_run: bool },
     Gc,
     Reseal { pattern: Option<String> },
     Tombstone { url: String, tombstone: Tombstone },
+}
+
+/// What `show` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Page,
+    Body,
+}
+
+/// What `verify` does about what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    Told,
+    Fixed,
 }
 
 /// How `ls` prints.
@@ -300,12 +324,16 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
         },
         "show" => Inspect::Show {
             url: needed("url"),
-            body: matches.get_flag("body"),
+            what: match matches.get_flag("body") {
+                true => Shown::Body,
+                false => Shown::Page,
+            },
         },
         "explain" => Inspect::Explain(question(needed("url"), matches)),
-        "verify" => Inspect::Verify {
-            fix: matches.get_flag("fix"),
-        },
+        "verify" => Inspect::Verify(match matches.get_flag("fix") {
+            true => Care::Fixed,
+            false => Care::Told,
+        }),
         "rm" => Inspect::Rm {
             pattern: text("tag").map_or_else(|| needed("pattern"), |tag| format!("tag:{tag}")),
             dry_run: matches.get_flag("dry-run"),
