@@ -195,107 +195,127 @@ Exit codes: 0; 1 it could not be written; 2 wrong usage or configuration.";
 
 /// See the module.
 pub(super) fn commands() -> [Command; 8] {
-    let pattern = || {
-        Arg::new("pattern")
-            .value_name("PATTERN")
-            .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\" [default: all]")
-    };
-    let url = || {
-        Arg::new("url")
-            .value_name("URL")
-            .required(true)
-            .help("A path, a full URL or a key: \"/blog\", \"GET:/blog?page=2\"")
-    };
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let command = |name: &'static str, about: &'static str, help: &'static str| {
-        with_site(Command::new(name).about(about).after_help(help))
-    };
     [
-        command("ls", "List what is stored", LS_HELP)
-            .arg(pattern())
-            .arg(
-                Arg::new("sort")
-                    .long("sort")
-                    .value_name("BY")
-                    .value_parser(PossibleValuesParser::new([
-                        "path", "size", "age", "status", "state",
-                    ]))
-                    .default_value("path")
-                    .help("In which order: the largest, oldest, worst first"),
-            )
-            .arg(switch("reverse", "The other way round").short('r'))
-            .arg(switch("tags", "What each is tagged with"))
-            .arg(
-                switch(
-                    "rejected",
-                    "What came and was no whole page, and did not replace one",
-                )
-                .conflicts_with_all(["tree", "tags", "reverse"]),
-            )
-            .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
+        ls(),
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
             .arg(switch("body", "Print the body and nothing else").conflicts_with("json")),
-        command("explain", "Say how a request is answered, and why", EXPLAIN_HELP)
-            .arg(url())
-            .arg(
-                Arg::new("header")
-                    .long("header")
-                    .short('H')
-                    .value_name("NAME: VALUE")
-                    .action(ArgAction::Append)
-                    .value_parser(field)
-                    .help("A field of the request, as curl has it (repeatable)"),
-            )
-            .arg(
-                Arg::new("method")
-                    .long("method")
-                    .short('X')
-                    .value_name("METHOD")
-                    .help("The request's method [default: that of the key, or GET]"),
-            )
-            .arg(switch(
-                "live",
-                "Ask the backend, with this very request if it passes",
-            )),
+        explain(),
         command("verify", "Check every file and every seal", VERIFY_HELP)
             .arg(switch("fix", "Put right what can be, losing nothing")),
-        command("rm", "Remove what matches a pattern", RM_HELP)
-            .arg(
-                pattern()
-                    .required_unless_present("tag")
-                    .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
-            )
-            .arg(
-                Arg::new("tag")
-                    .long("tag")
-                    .value_name("TAG")
-                    .conflicts_with("pattern")
-                    .help("Those that the backend tagged so"),
-            )
-            .arg(switch("dry-run", "List what would go, and remove nothing").short('n')),
+        rm(),
         command("gc", "Finish, sweep and evict", GC_HELP),
         command("reseal", "Accept bodies that were changed by hand", RESEAL_HELP).arg(pattern()),
-        command("tombstone", "Have a page stay gone, or moved", TOMBSTONE_HELP)
-            .arg(url())
-            .arg(
-                Arg::new("status")
-                    .long("status")
-                    .value_name("CODE")
-                    .value_parser(PossibleValuesParser::new(["410", "301"]))
-                    .default_value("410")
-                    .help("What is answered"),
-            )
-            .arg(
-                Arg::new("location")
-                    .long("location")
-                    .value_name("URL")
-                    .required_if_eq("status", "301")
-                    .help("Where a 301 leads"),
-            ),
+        tombstone(),
     ]
+}
+
+fn command(name: &'static str, about: &'static str, help: &'static str) -> Command {
+    with_site(Command::new(name).about(about).after_help(help))
+}
+
+fn pattern() -> Arg {
+    Arg::new("pattern")
+        .value_name("PATTERN")
+        .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\" [default: all]")
+}
+
+fn url() -> Arg {
+    Arg::new("url")
+        .value_name("URL")
+        .required(true)
+        .help("A path, a full URL or a key: \"/blog\", \"GET:/blog?page=2\"")
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn ls() -> Command {
+    command("ls", "List what is stored", LS_HELP)
+        .arg(pattern())
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("BY")
+                .value_parser(PossibleValuesParser::new([
+                    "path", "size", "age", "status", "state",
+                ]))
+                .default_value("path")
+                .help("In which order: the largest, oldest, worst first"),
+        )
+        .arg(switch("reverse", "The other way round").short('r'))
+        .arg(switch("tags", "What each is tagged with"))
+        .arg(
+            switch(
+                "rejected",
+                "What came and was no whole page, and did not replace one",
+            )
+            .conflicts_with_all(["tree", "tags", "reverse"]),
+        )
+        .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"]))
+}
+
+fn explain() -> Command {
+    command("explain", "Say how a request is answered, and why", EXPLAIN_HELP)
+        .arg(url())
+        .arg(
+            Arg::new("header")
+                .long("header")
+                .short('H')
+                .value_name("NAME: VALUE")
+                .action(ArgAction::Append)
+                .value_parser(field)
+                .help("A field of the request, as curl has it (repeatable)"),
+        )
+        .arg(
+            Arg::new("method")
+                .long("method")
+                .short('X')
+                .value_name("METHOD")
+                .help("The request's method [default: that of the key, or GET]"),
+        )
+        .arg(switch(
+            "live",
+            "Ask the backend, with this very request if it passes",
+        ))
+}
+
+fn rm() -> Command {
+    command("rm", "Remove what matches a pattern", RM_HELP)
+        .arg(
+            pattern()
+                .required_unless_present("tag")
+                .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
+        )
+        .arg(
+            Arg::new("tag")
+                .long("tag")
+                .value_name("TAG")
+                .conflicts_with("pattern")
+                .help("Those that the backend tagged so"),
+        )
+        .arg(switch("dry-run", "List what would go, and remove nothing").short('n'))
+}
+
+fn tombstone() -> Command {
+    command("tombstone", "Have a page stay gone, or moved", TOMBSTONE_HELP)
+        .arg(url())
+        .arg(
+            Arg::new("status")
+                .long("status")
+                .value_name("CODE")
+                .value_parser(PossibleValuesParser::new(["410", "301"]))
+                .default_value("410")
+                .help("What is answered"),
+        )
+        .arg(
+            Arg::new("location")
+                .long("location")
+                .value_name("URL")
+                .required_if_eq("status", "301")
+                .help("Where a 301 leads"),
+        )
 }
 
 /// What every one of them is told.
