@@ -239,23 +239,17 @@ mod tests {
     use super::super::forms::{Coded, FormSets};
     use super::*;
     use crate::coding::{Coding, Codings};
-    use crate::head::{Generated, RenderingOrigin};
+    use crate::head::RenderingOrigin;
     use crate::snapshot::life::Life;
 
     const BACKEND: Option<RenderingOrigin> = Some(RenderingOrigin::Backend);
 
     fn entry(key: &str, blocks: u32, rendering: Option<RenderingOrigin>) -> KeyEntry {
-        let dir = tempfile::tempdir().unwrap();
-        let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp();
         KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(
             VariantEntry {
-                id: None,
-                digest: 0,
-                generated: Generated::At(7),
-                sidecar,
                 blocks,
-                coded: Coded::default(),
                 rendering,
+                ..VariantEntry::nowhere()
             },
             Box::default(),
         )
