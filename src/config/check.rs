@@ -365,6 +365,7 @@ pub(crate) fn bounds(settings: &Settings, rules: &RuleBook) -> Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ttl;
 
     fn fails(change: impl FnOnce(&mut Settings)) -> &'static str {
         let config = CreateProxyConfig::new("http://localhost:8080".into()).with(change);
@@ -416,6 +417,9 @@ mod tests {
             fails(|s| s.fill_timeout = std::time::Duration::ZERO),
             "fill_timeout"
         );
+        let short = Ttl::For(std::time::Duration::from_millis(999));
+        assert_eq!(fails(|s| s.default_ttl = short), "default_ttl");
+        assert_eq!(fails(|s| s.ttl = Some(short)), "ttl");
     }
 
     #[test]

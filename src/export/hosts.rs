@@ -33,9 +33,6 @@ pub(super) fn redirects(plan: &Plan, linker: &Linker<'_>) -> String {
     let mut text = String::new();
     for redirect in &plan.redirects {
         let to = linker.target(redirect);
-        if to.contains(char::is_whitespace) {
-            continue;
-        }
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} {to} {}", redirect.from, redirect.status);
     }

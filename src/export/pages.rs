@@ -222,8 +222,12 @@ impl<'a> Linker<'a> {
         (!is_another).then(|| rooted.into_owned())
     }
 
-    /// Where a redirect leads, as `_redirects` says it.
+    /// Where a redirect leads, as `_redirects` says it, where a space ends it.
     pub(super) fn target(&self, redirect: &Redirect) -> String {
+        cleaned(&self.leads_to(redirect)).replace(' ', "%20")
+    }
+
+    fn leads_to(&self, redirect: &Redirect) -> String {
         let to = &*redirect.to;
         if self.rewrites
             && let Some(rooted) = self.rooted(to, Standing::Link)

@@ -34,6 +34,13 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
         Form::Text => print(&mut out, &exported, &asked.options),
     }
     out.finish().context("cannot print what was exported")?;
+    if exported.is_empty {
+        let directory = artefact.directory().display();
+        output::warn(&format!(
+            "nothing is stored in {directory} that could be a file: nothing was written, and nothing removed"
+        ));
+        output::note("`phantom-frame prerender` fills it; `phantom-frame ls` lists what is in it");
+    }
     Ok(ExitCode::from(u8::from(!exported.is_whole())))
 }
 
@@ -65,6 +72,7 @@ fn as_json(exported: &Exported) -> Value {
         "dead": strays(&exported.dead),
         "origin": strays(&exported.origin),
         "unread": exported.unread,
+        "empty": exported.is_empty,
     })
 }
 
