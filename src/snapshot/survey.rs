@@ -15,7 +15,6 @@ use crate::head::{Generated, Seal, Sidecar, VariantId};
 use crate::key::Key;
 use crate::pattern::Subject;
 
-use super::companions;
 use super::last_good::{Refused, read_refused};
 use super::layout::{FileKind, FileName, MARKER, PRIVATE, Stem, parse_file_name};
 use super::ledger::{Fate, Ledger};
@@ -343,8 +342,9 @@ impl Survey {
     }
 
     /// The name that only this directory has, if a server has given it one.
+    #[cfg(feature = "cli")]
     pub(crate) fn directory_id(&self) -> Option<String> {
-        companions::known_id(&self.fs, &self.root)
+        super::companions::known_id(&self.fs, &self.root)
     }
 
     /// What was refused in favour of what is stored, the oldest first.
