@@ -130,6 +130,21 @@ pub(crate) struct KeySource<'a> {
 }
 
 impl KeyRules {
+    /// Host, path and query.
+    #[cfg(test)]
+    pub(crate) fn by_host() -> Self {
+        Self {
+            host: HostInKey::Part,
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            ignore_query: NameList::default(),
+            keep_query: None,
+            query_order: QueryOrder::AsSent,
+            languages: Languages::default(),
+            custom: None,
+        }
+    }
+
     /// The query without the parameters that change nothing, in order if it is to be; otherwise byte for byte as
     /// it was.
     pub(crate) fn keep_query<'q>(&self, query: &'q str) -> std::borrow::Cow<'q, str> {
@@ -262,13 +277,7 @@ mod tests {
     fn rules() -> KeyRules {
         KeyRules {
             host: HostInKey::Fixed,
-            headers: Vec::new(),
-            cookies: Vec::new(),
-            ignore_query: NameList::default(),
-            keep_query: None,
-            query_order: QueryOrder::AsSent,
-            languages: Languages::default(),
-            custom: None,
+            ..KeyRules::by_host()
         }
     }
 

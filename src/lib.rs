@@ -30,6 +30,7 @@ mod interim;
 mod invalidate;
 mod key;
 mod language;
+mod link;
 mod outcome;
 mod pattern;
 mod policy;

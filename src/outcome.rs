@@ -149,7 +149,7 @@ reasons! {
     /// A server error.
     ServerError = "server-error", UriMiss, "errors are stored only with explicit freshness; mend the backend";
     /// Already expired when it came, with nothing to validate it by.
-    Expired = "expired", UriMiss, "the backend sends a lifetime of zero and no validator; raise it there, or set `ttl` for the path; where it sends none, raise `default_ttl`";
+    Expired = "expired", UriMiss, "the backend sends a lifetime of zero, or one that is no number of seconds, and no validator; raise it there, or set `ttl` for the path; where it sends none, raise `default_ttl`";
     /// JSON without explicit freshness.
     Json = "json", UriMiss, "JSON is stored when the backend gives it a lifetime or `include_paths` names its path";
     /// A stream or another type that has no end or no meaning as a page.

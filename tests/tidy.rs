@@ -36,6 +36,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("headers", Level::Words),
     ("interim", Level::Words),
     ("language", Level::Words),
+    ("link", Level::Words),
     ("fsops", Level::Words),
     ("short", Level::Words),
     ("tags", Level::Words),
@@ -390,6 +391,74 @@ fn modules_open_with_what_they_are_for() {
     assert_none(&broken);
 }
 
+/// Where functions take a bool, and why.
+const BOOLS: &[&str] = &[
+    // Documented so before there was a rule.
+    "config/create.rs",
+    "config/rule.rs",
+    // What is set, and what an event is sure of.
+    "invalidate/watch/event.rs",
+    "invalidate/watch/worker.rs",
+];
+
+#[test]
+fn no_function_takes_a_bool() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.is_of_the_library()) {
+        if BOOLS.contains(&source.path.as_str()) {
+            continue;
+        }
+        for (name, parameters) in functions(&source.code) {
+            let flat: String = parameters.split_whitespace().collect();
+            if [":bool", "(bool,", ",bool,", ",bool)"]
+                .iter()
+                .any(|text| flat.contains(text))
+            {
+                broken.push(format!(
+                    "{}: `{name}` takes a bool: have an enum, or two functions",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert_none(&broken);
+}
+
+/// Each function of some code, with the text of its parameters.
+fn functions(code: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("fn ") {
+        let rest = code.get(at + "fn ".len()..).unwrap_or("");
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(0);
+        let (name, mut rest) = rest.split_at(end);
+        if rest.starts_with('<') {
+            rest = rest.get(closing(rest, ['<', '>'])..).unwrap_or("");
+        }
+        if !name.is_empty() && rest.starts_with('(') {
+            found.push((name, rest.get(..closing(rest, ['(', ')'])).unwrap_or("")));
+        }
+    }
+    found
+}
+
+/// Where what begins with a bracket ends.
+fn closing(text: &str, [open, close]: [char; 2]) -> usize {
+    let mut depth = 0;
+    let mut last = ' ';
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if c == open => depth += 1,
+            _ if c == close && last != '-' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+        last = c;
+    }
+    text.len()
+}
+
 /// The lines, counted from 1, on which the code says `text` as a word of its own.
 fn lines_with(code: &str, text: &str) -> Vec<usize> {
     code.lines()
@@ -587,6 +656,10 @@ fn the_reader_of_sources_reads_them_right() {
             "policy::store::Storable",
             "serve"
         ]
+    );
+    assert_eq!(
+        functions("fn a<T: Fn() -> (bool, T)>(b: Vec<T>, (c, d): (u8, bool)) -> bool { e() }"),
+        [("a", "(b: Vec<T>, (c, d): (u8, bool))")]
     );
     assert_eq!(level_of("config::check"), Some(Level::Helpers));
     assert_eq!(level_of("config::file"), Some(Level::Words));

@@ -7,9 +7,7 @@ use crate::head::{Generated, Rendering, RenderingOrigin};
 use crate::key::parts_of;
 use crate::policy::freshness::{Lifetime, Stated};
 use crate::policy::reuse::{Reuse, Standing, may_serve_stale, reuse_rendering};
-#[cfg(feature = "cli")]
-use crate::snapshot::Odd;
-use crate::snapshot::{Found, Listed};
+use crate::snapshot::{Entry, Found, Listed, Odd};
 
 use super::{Artefact, pattern};
 
@@ -120,53 +118,58 @@ impl Artefact {
     /// What is no pattern.
     pub fn list(&self, matching: Option<&str>, each: &mut dyn FnMut(Row)) -> Result<Vec<String>, Error> {
         let pattern = pattern(matching)?;
-        let mut bytes = Vec::new();
-        let mut unread = Vec::new();
-        self.survey.each_folder(&mut |listed| {
-            let listed = match listed {
-                Ok(listed) => listed,
-                Err((path, error)) => return unread.push(format!("{}: {error}", shown(path))),
-            };
-            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
-                // What is no sidecar of a page is for `verify` to say.
-                let found = self.survey.read(listed, &entry.name, &mut bytes).ok();
-                let found = found.filter(|found| found.is_of(|subject| pattern.is_match(subject)));
-                if let Some(row) = found.and_then(|found| self.row(&found, listed)) {
-                    each(row);
-                }
+        Ok(self.each_sidecar(|listed, _, found| {
+            // What is no sidecar of a page is for `verify` to say.
+            let found = found.ok();
+            let found = found.filter(|found| found.is_of(|subject| pattern.is_match(subject)));
+            if let Some(row) = found.and_then(|found| self.row(&found, listed)) {
+                each(row);
             }
-        });
-        Ok(unread)
+            None
+        }))
     }
 
-    /// Nothing where there is no rendering.
     /// Every sidecar that can be read, in the order of the files. What cannot be is returned, but for what went meanwhile.
     #[cfg(feature = "cli")]
     pub(super) fn each_found(&self, each: &mut dyn FnMut(Found, &Listed)) -> Vec<String> {
-        let mut bytes = Vec::new();
-        let mut unread = Vec::new();
-        self.survey.each_folder(&mut |listed| {
-            let listed = match listed {
-                Ok(listed) => listed,
-                Err((path, error)) => return unread.push(format!("{}: {error}", shown(path))),
-            };
-            for entry in listed.entries().iter().filter(|entry| entry.is_sidecar()) {
-                match self.survey.read(listed, &entry.name, &mut bytes) {
-                    Ok(found) => each(found, listed),
-                    Err(Odd::Gone) => {}
-                    Err(Odd::Unreadable(error)) => {
-                        unread.push(format!("{}: {error}", shown(&listed.path().join(&entry.name))));
-                    }
-                    Err(Odd::NotASidecar(_) | Odd::Misplaced(_)) => {
-                        let path = listed.path().join(&entry.name);
-                        unread.push(format!("{}: not a page's sidecar", shown(&path)));
-                    }
+        self.each_sidecar(|listed, entry, found| {
+            let path = || shown(&listed.path().join(&entry.name));
+            match found {
+                Ok(found) => {
+                    each(found, listed);
+                    None
+                }
+                Err(Odd::Gone) => None,
+                Err(Odd::Unreadable(error)) => Some(format!("{}: {error}", path())),
+                Err(Odd::NotASidecar(_) | Odd::Misplaced(_)) => {
+                    Some(format!("{}: not a page's sidecar", path()))
                 }
             }
+        })
+    }
+
+    /// Everything that is called a sidecar, in the order of the files. What there is to say of it is returned, with the
+    /// folders that cannot be read.
+    fn each_sidecar(
+        &self,
+        mut look: impl FnMut(&Listed, &Entry, Result<Found, Odd>) -> Option<String>,
+    ) -> Vec<String> {
+        let mut bytes = Vec::new();
+        let mut unread = Vec::new();
+        self.survey.each_folder(&mut |listed| match listed {
+            Ok(listed) => {
+                let sidecars = listed.entries().iter().filter(|entry| entry.is_sidecar());
+                unread.extend(sidecars.filter_map(|entry| {
+                    let found = self.survey.read(listed, &entry.name, &mut bytes);
+                    look(listed, entry, found)
+                }));
+            }
+            Err((path, error)) => unread.push(format!("{}: {error}", shown(path))),
         });
         unread
     }
 
+    /// Nothing where there is no rendering.
     pub(super) fn row(&self, found: &Found, listed: &Listed) -> Option<Row> {
         let rendering = found.sidecar.rendering.as_ref()?;
         let generated = self.survey.clock(found)?;

@@ -150,8 +150,6 @@ impl Artefact {
 
     /// The name that only this directory has, if a server has given it one.
     pub(crate) fn id(&self) -> Option<String> {
-        let bytes = self.survey.bytes_of(Path::new(".phantom/id"), 64).ok()?;
-        let id = String::from_utf8(bytes).ok()?;
-        (id.len() == 8).then_some(id)
+        self.survey.directory_id()
     }
 }

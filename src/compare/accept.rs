@@ -6,11 +6,11 @@ use crate::artefact::Artefact;
 use crate::config::CreateProxyConfig;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Reason;
-use crate::prerender::Paced;
+use crate::prerender::{Heard, Paced};
 use crate::proxy::{Became, Proxy};
 
 use super::again::{Job, jobs, look};
-use super::paced::{Heard, Jobs, Told, in_turn};
+use super::paced::{Jobs, Told, in_turn};
 use super::page::{PageDiff, Standing, Summary};
 use super::{Event, Options};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::outcome::Reason;
+use crate::snapshot::sidecar::quote;
 
 use super::check::{CheckSummary, CheckedPage, Verdict};
 
@@ -186,16 +187,16 @@ fn command(summary: &CheckSummary) -> Vec<String> {
 fn config(summary: &CheckSummary, cookies: &BTreeMap<String, Vec<String>>) -> String {
     let mut text = String::from("[server]\n");
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "proxy_url = {}", quoted(&summary.backend));
+    let _ = writeln!(text, "proxy_url = {}", quote(&summary.backend));
     let _ = writeln!(text, "proxy_port = {}", port(summary));
     match &summary.public {
-        Some(public) => drop(writeln!(text, "public_url = {}", quoted(public))),
+        Some(public) => drop(writeln!(text, "public_url = {}", quote(public))),
         None => text.push_str(
             "# The address that visitors use: pages are rendered for it.\n#public_url = \"https://example.com\"\n",
         ),
     }
     text.push_str("snapshot_dir = \"snapshots\"\n");
-    let cookies: Vec<String> = cookies.keys().map(|name| quoted(name)).collect();
+    let cookies: Vec<String> = cookies.keys().map(|name| quote(name)).collect();
     if !cookies.is_empty() {
         let _ = write!(
             text,
@@ -204,22 +205,6 @@ fn config(summary: &CheckSummary, cookies: &BTreeMap<String, Vec<String>>) -> St
         );
     }
     text
-}
-
-/// A string of TOML.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            char if char.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(char));
-            }
-            char => out.push(char),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -13,12 +13,12 @@ use crate::error::{Error, ErrorKind};
 use crate::head::{RenderingOrigin, VariantKey};
 use crate::key::{line_of, parts_of};
 use crate::outcome::Reason;
-use crate::prerender::{Paced, Site, wait_of};
+use crate::prerender::{Heard, Paced, Site, wait_of};
 use crate::proxy::{Address, Decided, Proxy, Rendition, Sight};
 
 use super::hunks::Side as Where;
 use super::lines::MOST_READ;
-use super::paced::{Heard, Jobs, Told, in_turn};
+use super::paced::{Jobs, Told, in_turn};
 use super::page::{PageDiff, Standing, Summary, Validators, alone, compare};
 use super::{Event, Options};
 

@@ -10,17 +10,17 @@ use http::header;
 use crate::config::CreateProxyConfig;
 use crate::error::Error;
 use crate::headers::list_values;
-use crate::headers::normal_host;
+use crate::link::{Reference, cleaned};
 use crate::outcome::Reason;
 use crate::policy::markup::Scanner;
 use crate::policy::store::{cookie_name, is_html, media_type};
-use crate::prerender::{Link, Links, Paced, Site};
+use crate::prerender::{Heard, Link, Links, Paced, Site};
 use crate::proxy::{Address, Decided, Proxy, Rendition, Sight};
 
 use super::again::heard;
 use super::lines::MOST_READ;
 use super::noise::{Noise, between, failure, renditions};
-use super::paced::{Heard, Jobs, Told, in_turn};
+use super::paced::{Jobs, Told, in_turn};
 use super::{Event, Options};
 use found::Found;
 
@@ -183,9 +183,12 @@ pub async fn check(
             };
             done += 1;
             // As many as there are seats for, so that pages which are found later still come before assets.
-            while jobs.known() < found.limit
-                && let Some(next) = found.next(jobs.known() > done)
-            {
+            while jobs.known() < found.limit {
+                let next = match jobs.known() > done {
+                    true => found.next_page(),
+                    false => found.next(),
+                };
+                let Some(next) = next else { break };
                 jobs.add(next);
             }
             observe(Event::Done(&page, done, jobs.known()));
@@ -313,12 +316,13 @@ impl CheckedPage {
 
 /// Whether an absolute address is of the backend's own host.
 fn names_host(link: &str, backend: &str) -> bool {
-    let of = |url: &str| {
-        let uri: http::Uri = url.parse().ok()?;
-        let scheme = uri.scheme_str()?.to_owned();
-        Some(normal_host(uri.authority()?.as_str(), &scheme))
+    let Some(backend) = Reference::of(backend).absolute() else {
+        return false;
     };
-    of(link).is_some_and(|host| Some(host) == of(backend))
+    let own = backend.scheme.unwrap_or("http");
+    let link = cleaned(link);
+    let link = Reference::of(&link).absolute();
+    link.is_some_and(|link| link.host(own) == backend.host(own))
 }
 
 #[cfg(test)]
@@ -346,6 +350,8 @@ mod tests {
             ("http://localhost/a", true),
             ("http://LOCALHOST:80/a", true),
             ("https://localhost/a", true),
+            ("//localhost/a", true),
+            ("http://localhost/ü", true),
             ("http://localhost:81/a", false),
             ("/a", false),
             ("http://example.com/localhost", false),

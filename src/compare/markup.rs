@@ -93,8 +93,8 @@ impl<'a> Reader<'a> {
                 let end = memchr(b'>', bytes);
                 self.other(from, end.map_or(rest.len(), |end| end + 1));
             }
-            [b'<', b'/', name, ..] if name.is_ascii_alphabetic() => self.tag(from, true),
-            [b'<', name, ..] if name.is_ascii_alphabetic() => self.tag(from, false),
+            [b'<', b'/', name, ..] if name.is_ascii_alphabetic() => self.tag(from, "</"),
+            [b'<', name, ..] if name.is_ascii_alphabetic() => self.tag(from, "<"),
             _ => {
                 let end = memchr(b'<', bytes.get(1..).unwrap_or_default());
                 let end = end.map_or(rest.len(), |end| end + 1);
@@ -114,8 +114,9 @@ impl<'a> Reader<'a> {
         self.push(from, What::Other(text));
     }
 
-    fn tag(&mut self, from: usize, is_end: bool) {
-        self.at += 1 + usize::from(is_end);
+    fn tag(&mut self, from: usize, opening: &str) {
+        self.at += opening.len();
+        let is_end = opening == "</";
         let mut tag = Tag {
             name: self.take(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')),
             is_end,

@@ -10,12 +10,12 @@ use crate::artefact::Artefact;
 use crate::config::CreateProxyConfig;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Reason;
-use crate::prerender::Paced;
+use crate::prerender::{Heard, Paced};
 use crate::proxy::{Address, Decided, Proxy, Rendition, Sight};
 
 use super::again::{Job, heard, jobs};
 use super::lines::MOST_READ;
-use super::paced::{Heard, Jobs, Told, in_turn};
+use super::paced::{Jobs, Told, in_turn};
 use super::{Event, Options};
 
 pub(super) use between::between;

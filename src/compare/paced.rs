@@ -1,29 +1,13 @@
 //! Many pages asked for at the pace of prerendering, and told of in their order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-
-use crate::prerender::{Pace, Paced, Refusal, TRIES, Wait};
+use crate::prerender::{Heard, Paced, Work, drive};
 
 /// How far the work may be ahead of what was told, so that one slow page does not have all others held in memory.
 const AHEAD: usize = 16;
-
-/// What was heard of the backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// It was not asked.
-    Nothing,
-    /// It wants to be left alone, for so long if it says so.
-    Refusal(Option<Duration>),
-    /// No answer in time.
-    Late,
-    Answer(Duration),
-}
 
 /// What is told, in the order of the jobs.
 #[derive(Debug)]
@@ -38,7 +22,7 @@ pub(super) enum Told<J, T> {
 /// What is to be done.
 #[derive(Debug)]
 pub(super) struct Jobs<J> {
-    waiting: VecDeque<(usize, u32, J)>,
+    waiting: VecDeque<(usize, J)>,
     known: usize,
 }
 
@@ -53,7 +37,7 @@ impl<J> Jobs<J> {
     }
 
     pub(super) fn add(&mut self, job: J) {
-        self.waiting.push_back((self.known, 0, job));
+        self.waiting.push_back((self.known, job));
         self.known += 1;
     }
 
@@ -66,87 +50,67 @@ impl<J> Jobs<J> {
 /// Does all of them, and what is added meanwhile.
 pub(super) async fn in_turn<J: Clone, T, F>(
     paced: &Arc<Paced>,
-    mut jobs: Jobs<J>,
+    jobs: Jobs<J>,
     ask: impl Fn(J) -> F,
-    mut tell: impl FnMut(Told<J, T>, &mut Jobs<J>),
+    tell: impl FnMut(Told<J, T>, &mut Jobs<J>),
 ) where
     F: Future<Output = (T, Heard)>,
 {
-    let mut under_way = FuturesUnordered::new();
-    let mut done: BTreeMap<usize, Told<J, T>> = BTreeMap::new();
-    let (mut told, mut is_over) = (0, false);
-    loop {
-        while let Some(next) = done.remove(&told) {
-            told += 1;
-            tell(next, &mut jobs);
-        }
-        while is_over && let Some((number, _, job)) = jobs.waiting.pop_front() {
-            done.insert(number, Told::LeftOut(job));
-        }
-        if done.contains_key(&told) {
-            continue;
-        }
-        let mut freed = pin!(paced.freed());
-        freed.as_mut().enable();
-        let mut wait = None;
-        while wait.is_none() && jobs.waiting.front().is_some_and(|next| next.0 < told + AHEAD) {
-            match paced.take_turn(Instant::now()) {
-                Ok(turn) => {
-                    let Some((number, tries, job)) = jobs.waiting.pop_front() else {
-                        break;
-                    };
-                    let asked = ask(job.clone());
-                    under_way.push(async move {
-                        let (found, heard) = asked.await;
-                        drop(turn);
-                        (number, tries, job, found, heard)
-                    });
-                }
-                Err(until) => wait = Some(until),
-            }
-        }
-        let turn = async {
-            match wait {
-                Some(Wait::Until(at)) => tokio::time::sleep_until(at.into()).await,
-                Some(Wait::ForAnother) => freed.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            Some((number, tries, job, found, heard)) = under_way.next(), if !under_way.is_empty() => {
-                match heed(paced, heard) {
-                    Some(Refusal::Again(wait)) if tries + 1 < TRIES && !is_over => {
-                        tell(Told::Waiting(wait), &mut jobs);
-                        jobs.waiting.push_front((number, tries + 1, job));
-                        continue;
-                    }
-                    Some(Refusal::NotAgain(wait)) => tell(Told::Waiting(wait), &mut jobs),
-                    Some(Refusal::Enough) => is_over = true,
-                    Some(Refusal::Again(_)) | None => {}
-                }
-                done.insert(number, Told::Done(job, found));
-            }
-            () = turn, if wait.is_some() => {}
-            else => break,
+    let mut turns = Turns {
+        jobs,
+        done: BTreeMap::new(),
+        told: 0,
+        tell,
+    };
+    drive(paced, &mut turns, |(_, job)| ask(job)).await;
+}
+
+struct Turns<J, T, F> {
+    jobs: Jobs<J>,
+    /// What is to be told when what comes before it has been.
+    done: BTreeMap<usize, Told<J, T>>,
+    told: usize,
+    tell: F,
+}
+
+impl<J, T, F: FnMut(Told<J, T>, &mut Jobs<J>)> Turns<J, T, F> {
+    fn take(&mut self, number: usize, told: Told<J, T>) {
+        self.done.insert(number, told);
+        while let Some(next) = self.done.remove(&self.told) {
+            self.told += 1;
+            (self.tell)(next, &mut self.jobs);
         }
     }
 }
 
-/// Has the pace follow what was heard.
-fn heed(paced: &Paced, heard: Heard) -> Option<Refusal> {
-    match heard {
-        Heard::Nothing => paced.tell(Pace::was_not_needed),
-        Heard::Late => paced.tell(Pace::slow_down),
-        Heard::Answer(took) => paced.tell(|pace| pace.answered(took)),
-        Heard::Refusal(named) => return Some(paced.tell(|pace| pace.refused(named, Instant::now()))),
+impl<J: Clone, T, F: FnMut(Told<J, T>, &mut Jobs<J>)> Work for Turns<J, T, F> {
+    type Job = (usize, J);
+    type Found = T;
+
+    fn next(&mut self) -> Option<(usize, J)> {
+        let end = self.told + AHEAD;
+        self.jobs.waiting.pop_front_if(|(number, _)| *number < end)
     }
-    None
+
+    fn done(&mut self, (number, job): (usize, J), found: T, _: u32) {
+        self.take(number, Told::Done(job, found));
+    }
+
+    fn left_out(&mut self, (number, job): (usize, J)) {
+        self.take(number, Told::LeftOut(job));
+    }
+
+    fn waits(&mut self, wait: Duration) {
+        (self.tell)(Told::Waiting(wait), &mut self.jobs);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
-    use crate::prerender::PrerenderOptions;
+    use crate::prerender::{Pace, PrerenderOptions};
 
     fn paced(concurrency: usize) -> Arc<Paced> {
         Paced::new(&PrerenderOptions {
@@ -205,6 +169,33 @@ mod tests {
             Told::Done(..) | Told::LeftOut(_) => told += 1,
         })
         .await;
-        assert_eq!((asked.get(), waits, told), (TRIES, 3, 1));
+        assert_eq!((asked.get(), waits, told), (4, 3, 1));
+    }
+    #[tokio::test]
+    async fn what_a_busy_backend_is_not_asked_for_is_told_in_turn_too() {
+        let asked = std::cell::Cell::new(0);
+        let ask = |job: usize| {
+            asked.set(asked.get() + 1);
+            async move { (job, Heard::Refusal(Some(Duration::from_secs(1)))) }
+        };
+        let pace = Pace::new(1, 0, Instant::now()).with_patience(Duration::ZERO);
+        let (mut told, mut left_out) = (Vec::new(), 0);
+        in_turn(&Paced::with(pace), Jobs::of(0..3 * AHEAD), ask, |what, jobs| {
+            match what {
+                Told::Waiting(_) => return,
+                Told::Done(job, _) => told.push(job),
+                Told::LeftOut(job) => {
+                    told.push(job);
+                    left_out += 1;
+                }
+            }
+            if told.len() == 2 * AHEAD {
+                jobs.add(3 * AHEAD);
+            }
+        })
+        .await;
+        assert_eq!(told, (0..=3 * AHEAD).collect::<Vec<_>>());
+        // One, and one more after the wait.
+        assert_eq!((asked.get(), left_out), (2, told.len() - 2));
     }
 }

@@ -8,7 +8,7 @@ mod limits;
 use std::sync::Arc;
 
 use http::Uri;
-use http::header;
+use http::header::{self, HeaderName};
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
 
@@ -116,59 +116,9 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
     };
     Ok(Rules {
         request: request_rules(settings, identity, accept)?,
-        key: KeyRules {
-            host: if public.is_some() {
-                HostInKey::Fixed
-            } else {
-                HostInKey::Part
-            },
-            headers: key_headers,
-            cookies: keyed_cookies,
-            ignore_query: NameList::new(settings.ignore_query.iter().map(String::as_str)),
-            keep_query: settings
-                .keep_query
-                .as_ref()
-                .map(|names| NameList::new(names.iter().map(String::as_str))),
-            query_order: match settings.sort_query {
-                true => QueryOrder::ByName,
-                false => QueryOrder::AsSent,
-            },
-            languages: languages(&settings.languages)?,
-            custom: config.cache_key_fn.clone(),
-        },
-        fill: FillRules {
-            mode: settings.fill,
-            accept: header_value("fill_accept", &settings.fill_accept)?,
-            user_agent: header_value("fill_user_agent", &settings.fill_user_agent)?,
-            unkeyed: unkeyed.clone(),
-            preset: NameList::new(PRESET_HEADERS.iter().copied()),
-            credentials: match settings.fill {
-                FillMode::Canonical => FillCredentials::LeftOut,
-                FillMode::Transparent => FillCredentials::Carried,
-            },
-            aside: vec![header::AUTHORIZATION],
-        },
-        store: StoreRules {
-            lifetimes: LifetimeRules {
-                default_ttl: settings.default_ttl,
-                ttl: settings.ttl,
-                while_revalidate: settings.stale_while_revalidate.map(whole_seconds),
-                if_error: settings.stale_if_error.map(whole_seconds),
-            },
-            audience: Audience::AsSaid,
-            set_cookie: settings.set_cookie,
-            not_found_ttl: whole_seconds(settings.not_found_ttl),
-            ignore_set_cookies: extended(IGNORED_SET_COOKIES, &settings.ignore_set_cookies),
-            volatile: match settings.fill {
-                FillMode::Canonical => extended(VOLATILE_HEADERS, &settings.volatile_headers),
-                FillMode::Transparent => NameList::default(),
-            },
-            vary: vary(settings, unkeyed)?,
-            max_body: settings.max_body,
-            last_good: settings.keep_last_good.then_some(LastGood {
-                least_percent: settings.keep_last_good_percent as u64,
-            }),
-        },
+        key: key_rules(config, (key_headers, keyed_cookies))?,
+        fill: fill_rules(settings, unkeyed.clone())?,
+        store: store_rules(settings, unkeyed)?,
         response: ResponseRules::new(
             stripped(&settings.strip_headers)?,
             added(&settings.add_headers)?,
@@ -191,6 +141,71 @@ pub(crate) fn rules(config: &CreateProxyConfig) -> Result<Rules, Error> {
             public,
             trusted_proxies: networks(&settings.trusted_proxies)?,
         },
+    })
+}
+
+fn key_rules(
+    config: &CreateProxyConfig,
+    (headers, cookies): (Vec<HeaderName>, Vec<Box<str>>),
+) -> Result<KeyRules, Error> {
+    let settings = &config.settings;
+    Ok(KeyRules {
+        host: match settings.public_url {
+            Some(_) => HostInKey::Fixed,
+            None => HostInKey::Part,
+        },
+        headers,
+        cookies,
+        ignore_query: NameList::new(settings.ignore_query.iter().map(String::as_str)),
+        keep_query: settings
+            .keep_query
+            .as_ref()
+            .map(|names| NameList::new(names.iter().map(String::as_str))),
+        query_order: match settings.sort_query {
+            true => QueryOrder::ByName,
+            false => QueryOrder::AsSent,
+        },
+        languages: languages(&settings.languages)?,
+        custom: config.cache_key_fn.clone(),
+    })
+}
+
+fn fill_rules(settings: &Settings, unkeyed: Vec<HeaderName>) -> Result<FillRules, Error> {
+    Ok(FillRules {
+        mode: settings.fill,
+        accept: header_value("fill_accept", &settings.fill_accept)?,
+        user_agent: header_value("fill_user_agent", &settings.fill_user_agent)?,
+        unkeyed,
+        preset: NameList::new(PRESET_HEADERS.iter().copied()),
+        credentials: match settings.fill {
+            FillMode::Canonical => FillCredentials::LeftOut,
+            FillMode::Transparent => FillCredentials::Carried,
+        },
+        aside: vec![header::AUTHORIZATION],
+    })
+}
+
+fn store_rules(settings: &Settings, unkeyed: Vec<HeaderName>) -> Result<StoreRules, Error> {
+    Ok(StoreRules {
+        lifetimes: LifetimeRules {
+            default_ttl: settings.default_ttl,
+            ttl: settings.ttl,
+            while_revalidate: settings.stale_while_revalidate.map(whole_seconds),
+            if_error: settings.stale_if_error.map(whole_seconds),
+        },
+        audience: Audience::AsSaid,
+        set_cookie: settings.set_cookie,
+        not_found_ttl: whole_seconds(settings.not_found_ttl),
+        ignore_set_cookies: extended(IGNORED_SET_COOKIES, &settings.ignore_set_cookies),
+        volatile: match settings.fill {
+            FillMode::Canonical => extended(VOLATILE_HEADERS, &settings.volatile_headers),
+            FillMode::Transparent => NameList::default(),
+        },
+        vary: vary(settings, unkeyed)?,
+        max_body: settings.max_body,
+        last_good: settings.keep_last_good.then_some(LastGood {
+            least_percent: settings.keep_last_good_percent as u64,
+        }),
     })
 }
 
@@ -350,6 +365,7 @@ pub(crate) fn bounds(settings: &Settings, rules: &RuleBook) -> Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ttl;
 
     fn fails(change: impl FnOnce(&mut Settings)) -> &'static str {
         let config = CreateProxyConfig::new("http://localhost:8080".into()).with(change);
@@ -401,6 +417,9 @@ mod tests {
             fails(|s| s.fill_timeout = std::time::Duration::ZERO),
             "fill_timeout"
         );
+        let short = Ttl::For(std::time::Duration::from_millis(999));
+        assert_eq!(fails(|s| s.default_ttl = short), "default_ttl");
+        assert_eq!(fails(|s| s.ttl = Some(short)), "ttl");
     }
 
     #[test]

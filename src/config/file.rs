@@ -156,10 +156,10 @@ impl ConfigFile {
                 "settle" => {
                     let given = scalar(value.get_ref());
                     let Given::Text(text) = &given else {
-                        return Err(self.misfit("settle", "a duration", &given, value.span()));
+                        return Err(self.misfit("settle", "a duration", &given.describe(), value.span()));
                     };
                     read.settle = units::duration(text).map_err(|error| {
-                        self.misfit("settle", "a duration", &given, value.span())
+                        self.misfit("settle", "a duration", &given.describe(), value.span())
                             .with_hint(error.hint(text))
                     })?;
                 }
@@ -196,7 +196,7 @@ impl ConfigFile {
                     _ => None,
                 };
                 Err(self
-                    .misfit(name, "a list of texts", &given, value.span())
+                    .misfit(name, "a list of texts", &given.describe(), value.span())
                     .with_hint(hint))
             }
         }
@@ -213,7 +213,7 @@ impl ConfigFile {
                 spans.elements.push((text.to_string(), element.span()));
                 Ok(text.to_string())
             }
-            other => Err(self.misfit(name, "a list of texts", &scalar(other), element.span())),
+            other => Err(self.misfit(name, "a list of texts", &scalar(other).describe(), element.span())),
         })
         .collect()
     }
@@ -251,23 +251,11 @@ impl ConfigFile {
     }
 
     fn refuse_at(&self, key: &Key, given: &Given, misfit: Misfit, span: Range<usize>) -> ConfigError {
-        self.misfit_of(key.is_secret(), key.name(), misfit.expected, given, span)
+        self.misfit(key.name(), misfit.expected, &key.describe(given), span)
             .with_hint(misfit.hint)
     }
 
-    fn misfit(&self, name: &str, expected: &str, given: &Given, span: Range<usize>) -> ConfigError {
-        self.misfit_of(false, name, expected, given, span)
-    }
-
-    fn misfit_of(
-        &self,
-        is_secret: bool,
-        name: &str,
-        expected: &str,
-        given: &Given,
-        span: Range<usize>,
-    ) -> ConfigError {
-        let found = given.describe(is_secret);
+    fn misfit(&self, name: &str, expected: &str, found: &str, span: Range<usize>) -> ConfigError {
         self.error(span, &format!("`{name}` must be {expected}, not {found}"))
             .with_label(format!("expected {expected}"))
     }

@@ -72,17 +72,24 @@ impl Misfit {
 }
 
 impl Given {
-    /// For "must be …, not …"; only the type, where the value is a secret.
-    pub(crate) fn describe(&self, is_secret: bool) -> String {
+    /// For "must be …, not …".
+    pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Text(_) | Self::Words(_) if is_secret => "this text".into(),
-            Self::Integer(_) if is_secret => "a number".into(),
             Self::Text(text) => format!("\"{text}\""),
             Self::Words(words) => format!("\"{}\"", words.join(",")),
             Self::Integer(number) => number.to_string(),
             Self::Switch(value) => value.to_string(),
             Self::List(_) => "a list".into(),
             Self::Other(name) => format!("a {name}"),
+        }
+    }
+
+    /// The same of a secret.
+    pub(crate) fn describe_type(&self) -> String {
+        match self {
+            Self::Text(_) | Self::Words(_) => "this text".into(),
+            Self::Integer(_) => "a number".into(),
+            Self::Switch(_) | Self::List(_) | Self::Other(_) => self.describe(),
         }
     }
 

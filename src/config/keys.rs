@@ -3,7 +3,7 @@
 //! The file reader, the variables, the command line, `--print-config` and the documentation all go
 //! through [`keys`], so that none of them can forget a setting or call it by another name.
 
-use super::given::Field;
+use super::given::{Field, Given};
 use super::server::ServerSettings;
 
 /// One setting of the server.
@@ -98,6 +98,14 @@ impl Key {
 
     pub(crate) fn is_secret(&self) -> bool {
         matches!(self.field, Field::Secret(_))
+    }
+
+    /// What was given for it, as far as it may be said.
+    pub(crate) fn describe(&self, given: &Given) -> String {
+        match self.is_secret() {
+            true => given.describe_type(),
+            false => given.describe(),
+        }
     }
 
     const fn flag_named(mut self, flag: &'static str) -> Self {
@@ -294,7 +302,6 @@ static KEYS: [Key; 76] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::given::Given;
     use super::*;
 
     /// The fields of a struct, as its Debug form names them.

@@ -296,7 +296,7 @@ impl Loaded {
 
     fn set(&mut self, key: &'static Key, given: Given, origin: Origin) -> Result<(), ConfigError> {
         key.field.set(&mut self.settings, &given).map_err(|misfit| {
-            let found = given.describe(key.is_secret());
+            let found = key.describe(&given);
             ConfigError::new(format!("{origin} must be {}, not {found}", misfit.expected))
                 .with_hint(misfit.hint)
         })?;

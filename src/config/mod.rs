@@ -33,7 +33,7 @@ use std::time::Duration;
 pub enum Ttl {
     /// Until it is invalidated.
     Forever,
-    /// For this long; zero stores only what carries explicit freshness.
+    /// For this long, a second at least; zero stores only what carries explicit freshness.
     For(Duration),
 }
 

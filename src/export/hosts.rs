@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use http::header::{self, HeaderName};
 
-use super::pages::{KeptUrl, Linker};
+use super::pages::Linker;
 use super::plan::{Entry, Plan, is_typed_by_name};
 
 /// What a server of files says by itself, or what is of the bytes on their way.
@@ -31,14 +32,7 @@ const OF_THE_SERVER: [HeaderName; 14] = [
 pub(super) fn redirects(plan: &Plan, linker: &Linker<'_>) -> String {
     let mut text = String::new();
     for redirect in &plan.redirects {
-        let from = KeptUrl {
-            url: &redirect.from,
-            host: redirect.page_host.as_ref(),
-        };
-        let to = linker.target(&from, &redirect.to);
-        if to.contains(char::is_whitespace) {
-            continue;
-        }
+        let to = linker.target(redirect);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} {to} {}", redirect.from, redirect.status);
     }
@@ -53,8 +47,7 @@ pub(super) fn headers(plan: &Plan) -> String {
         if entry.served_at.contains(['*', ' ']) || entry.served_at.contains("/:") {
             continue;
         }
-        let is_typed = is_typed_by_name(&entry.page, file);
-        fields.insert(&entry.served_at, lines(entry, is_typed));
+        fields.insert(&entry.served_at, lines(entry, file));
     }
     let common: Vec<String> = match fields.values().next() {
         Some(first) if fields.len() == plan.files.len() && fields.len() > 1 => {
@@ -79,7 +72,8 @@ pub(super) fn headers(plan: &Plan) -> String {
 }
 
 /// What is said of a page that its file does not say; what is no text is not said.
-fn lines(entry: &Entry, is_typed: bool) -> Vec<String> {
+fn lines(entry: &Entry, file: &Path) -> Vec<String> {
+    let is_typed = is_typed_by_name(&entry.page, file);
     let is_said = |name: &HeaderName| is_typed && *name == header::CONTENT_TYPE;
     let fields = entry.page.headers.iter();
     let fields = fields.filter(|(name, _)| !OF_THE_SERVER.contains(name) && !is_said(name));

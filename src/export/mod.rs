@@ -60,6 +60,8 @@ pub struct Exported {
     pub origin: Vec<Stray>,
     /// What of the snapshot directory could not be read.
     pub unread: Vec<String>,
+    /// Nothing that is stored could be a file: nothing was written, and nothing of an earlier export removed.
+    pub is_empty: bool,
 }
 
 /// A page that is in no file.
@@ -128,11 +130,12 @@ pub struct Stray {
 }
 
 impl Exported {
-    /// Whether every page that can be a file is one, every link leads somewhere, and nothing stood in the way.
+    /// Whether there are pages, every one that can be a file is one, every link leads somewhere, and nothing stood in
+    /// the way.
     pub fn is_whole(&self) -> bool {
         let is_lost = self.left_out.iter().any(|one| one.why.is_loss());
         let is_stray = !self.dead.is_empty() || !self.origin.is_empty();
-        !is_lost && !is_stray && self.kept.is_empty() && self.unread.is_empty()
+        !is_lost && !is_stray && self.kept.is_empty() && self.unread.is_empty() && !self.is_empty
     }
 
     fn put(&mut self, file: &Path, put: Put) {
@@ -157,7 +160,12 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
     exported.several.append(&mut plan.several);
     exported.redirects = plan.redirects.len() as u64;
     exported.has_missing_page = plan.files.contains_key(Path::new(MISSING));
-    let linker = Linker::new(artefact, &plan, options.rewrites_links);
+    // A directory that is the wrong one, or not filled yet, is not to empty a site.
+    exported.is_empty = plan.files.is_empty() && plan.redirects.is_empty();
+    if exported.is_empty {
+        return Ok(exported);
+    }
+    let linker = Linker::new(artefact, &plan, options);
     let own = [
         (REDIRECTS, hosts::redirects(&plan, &linker)),
         (HEADERS, hosts::headers(&plan)),

@@ -1,14 +1,16 @@
 //! Where the links of a page lead, and how they are written in the export.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use http::uri::PathAndQuery;
 use memchr::memmem;
 
-use super::plan::{Plan, is_html, kind_of};
-use super::{Exported, Stray};
+use super::plan::{Plan, Redirect, is_html, kind_of};
+use super::{Exported, Options, Stray};
 use crate::artefact::{Artefact, KeptPage};
 use crate::headers::normal_host;
+use crate::link::{Reference, cleaned};
 use crate::prerender::{Link, Links, MOST_READ, Site, Standing, in_css, relinked};
 use crate::proxy::Address;
 
@@ -29,7 +31,7 @@ pub(super) struct Linker<'a> {
 }
 
 impl<'a> Linker<'a> {
-    pub(super) fn new(artefact: &Artefact, plan: &'a Plan, rewrites: bool) -> Self {
+    pub(super) fn new(artefact: &Artefact, plan: &'a Plan, options: &Options) -> Self {
         let (rules, backend) = artefact.site_rules();
         let public = rules.public.as_ref().map(|(scheme, host)| {
             let scheme = if scheme == "https" { "https" } else { "http" };
@@ -39,7 +41,9 @@ impl<'a> Linker<'a> {
         own.extend(public.as_ref().map(|(_, host)| host.clone()));
         let hosts = plan.files.values().filter_map(|entry| entry.page.host.as_ref());
         own.extend(hosts.map(|(scheme, host)| normal_host(host, scheme)));
-        let backend = authority(backend).map(|(scheme, host, _)| normal_host(host, scheme.unwrap_or("http")));
+        let backend = Reference::of(backend)
+            .absolute()
+            .map(|backend| backend.host("http"));
         Self {
             plan,
             site: Site::new(rules, artefact.site_rules().1),
@@ -51,7 +55,7 @@ impl<'a> Linker<'a> {
                 .iter()
                 .map(|one| bare(&one.from).to_owned())
                 .collect(),
-            rewrites,
+            rewrites: options.rewrites_links,
         }
     }
 
@@ -83,7 +87,7 @@ impl<'a> Linker<'a> {
 
     /// Whether all that is relative leads to another site.
     fn leads_away(&self, page: &KeptPage, links: &Links) -> bool {
-        let here = self.address_of(page);
+        let here = self.address_of(&page.url, page.host.as_ref());
         let base = links.base.as_deref().zip(here);
         base.is_some_and(|(base, here)| {
             self.site.follow(&here, base) == Some(Link::Foreign) && !self.is_absolute(base)
@@ -91,7 +95,7 @@ impl<'a> Linker<'a> {
     }
 
     fn judge(&self, page: &KeptPage, links: &Links, exported: &mut Exported) {
-        let Some(here) = self.address_of(page) else {
+        let Some(here) = self.address_of(&page.url, page.host.as_ref()) else {
             return;
         };
         let base = links
@@ -104,16 +108,16 @@ impl<'a> Linker<'a> {
             Some(Link::Foreign) => None,
         };
         for link in &links.found {
-            let base = match (&base, authority(link)) {
-                (Some(base), _) => base,
+            let base = match &base {
+                Some(base) => base,
+                None if Reference::of(link).absolute().is_some() => &here,
                 // All that is relative is another site's.
-                (None, None) => continue,
-                (None, Some(_)) => &here,
+                None => continue,
             };
             let leads_nowhere = match self.site.follow(base, link) {
                 Some(Link::Own(address)) => !self.is_there(address.target.path()),
                 // Without a public address, the backend's is another site's.
-                Some(Link::Foreign) => self.is_backends(link) && !self.is_there(path_in(link)),
+                Some(Link::Foreign) => self.is_backends(link) && !self.is_there(&path_in(link)),
                 None => false,
             };
             if leads_nowhere {
@@ -128,23 +132,22 @@ impl<'a> Linker<'a> {
     /// Says which redirects lead nowhere.
     pub(super) fn judge_redirects(&self, exported: &mut Exported) {
         for redirect in &self.plan.redirects {
-            let from = KeptUrl {
-                url: &redirect.from,
-                host: redirect.page_host.as_ref(),
+            let to = self.target(redirect);
+            let is_here = match Reference::of(&cleaned(&to)) {
+                Reference::Absolute(to) => {
+                    let host = to.host("https");
+                    self.own.contains(&host) || self.backend.as_ref() == Some(&host)
+                }
+                Reference::Relative { .. } => true,
+                Reference::Other => false,
             };
-            let to = self.target(&from, &redirect.to);
-            let is_own = |host: &str, scheme: Option<&str>| {
-                let host = normal_host(host, scheme.unwrap_or("https"));
-                self.own.contains(&host) || self.backend.as_ref() == Some(&host)
-            };
-            let is_here = authority(&to).is_none_or(|(scheme, host, _)| is_own(host, scheme));
             if self.is_backends(&to) {
                 exported.origin.push(Stray {
                     page: redirect.from.clone(),
                     link: to.clone(),
                 });
             }
-            if is_here && !self.is_there(path_in(&to)) {
+            if is_here && !self.is_there(&path_in(&to)) {
                 exported.dead.push(Stray {
                     page: redirect.from.clone(),
                     link: to,
@@ -179,8 +182,8 @@ impl<'a> Linker<'a> {
         bytes
     }
 
-    fn address_of(&self, page: &KeptPage) -> Option<Address> {
-        let (scheme, host) = match (&self.public, &page.host) {
+    fn address_of(&self, url: &str, host: Option<&(&'static str, String)>) -> Option<Address> {
+        let (scheme, host) = match (&self.public, host) {
             (Some((scheme, host)), _) => (*scheme, host.as_str()),
             (None, Some((scheme, host))) => (*scheme, host.as_str()),
             (None, None) => ("http", "localhost"),
@@ -188,7 +191,7 @@ impl<'a> Linker<'a> {
         Some(Address {
             scheme,
             host: host.into(),
-            target: PathAndQuery::try_from(page.url.as_str()).ok()?,
+            target: PathAndQuery::try_from(url).ok()?,
         })
     }
 
@@ -197,51 +200,44 @@ impl<'a> Linker<'a> {
     }
 
     fn is_backends(&self, link: &str) -> bool {
-        let Some((scheme, host, _)) = authority(link) else {
-            return false;
-        };
-        Some(normal_host(host, scheme.unwrap_or("http"))) == self.backend
+        let link = cleaned(link);
+        let host = Reference::of(&link).absolute().map(|link| link.host("http"));
+        host.is_some() && host == self.backend
     }
 
     /// A link to the site by its own address, or the backend's, as one from the root. What a page is called elsewhere
     /// stays what it is, unless that is the backend's.
     pub(super) fn rooted(&self, link: &str, standing: Standing) -> Option<String> {
-        let (scheme, host, rest) = authority(link)?;
-        let host = normal_host(host, scheme.unwrap_or("https"));
+        let link = cleaned(link);
+        let link = Reference::of(&link).absolute()?;
+        let host = link.host("https");
         let is_backend = self.backend.as_ref() == Some(&host);
         let is_own = self.own.contains(&host) && standing == Standing::Link;
         if !is_backend && !is_own {
             return None;
         }
-        let rooted = match rest.starts_with('/') {
-            true => rest.to_owned(),
-            false => format!("/{rest}"),
-        };
+        let rooted = link.rooted();
         // That would name a host.
         let is_another = rooted.get(1..).is_some_and(|rest| rest.starts_with(['/', '\\']));
-        (!is_another).then_some(rooted)
+        (!is_another).then(|| rooted.into_owned())
     }
 
-    /// Where a redirect leads, as `_redirects` says it.
-    pub(super) fn target(&self, from: &KeptUrl<'_>, to: &str) -> String {
+    /// Where a redirect leads, as `_redirects` says it, where a space ends it.
+    pub(super) fn target(&self, redirect: &Redirect) -> String {
+        cleaned(&self.leads_to(redirect)).replace(' ', "%20")
+    }
+
+    fn leads_to(&self, redirect: &Redirect) -> String {
+        let to = &*redirect.to;
         if self.rewrites
             && let Some(rooted) = self.rooted(to, Standing::Link)
         {
             return rooted;
         }
-        if authority(to).is_some() {
+        if !matches!(Reference::of(&cleaned(to)), Reference::Relative { .. }) {
             return to.to_owned();
         }
-        let (scheme, host) = match (&self.public, from.host) {
-            (Some((scheme, host)), _) => (*scheme, host.as_str()),
-            (None, Some((scheme, host))) => (*scheme, host.as_str()),
-            (None, None) => ("http", "localhost"),
-        };
-        let here = PathAndQuery::try_from(from.url).ok().map(|target| Address {
-            scheme,
-            host: host.into(),
-            target,
-        });
+        let here = self.address_of(&redirect.from, redirect.page_host.as_ref());
         match here.and_then(|here| self.site.follow(&here, to)) {
             Some(Link::Own(address)) => address.target.to_string(),
             _ => to.to_owned(),
@@ -249,37 +245,15 @@ impl<'a> Linker<'a> {
     }
 }
 
-/// Where a redirect begins.
-pub(super) struct KeptUrl<'a> {
-    pub(super) url: &'a str,
-    pub(super) host: Option<&'a (&'static str, String)>,
-}
-
-/// Scheme, host with its port, and what comes behind them, of a link that names a host.
-fn authority(link: &str) -> Option<(Option<&'static str>, &str, &str)> {
-    let link = link.trim();
-    let begins = |scheme: &str| {
-        let begin = link.get(..scheme.len())?;
-        begin
-            .eq_ignore_ascii_case(scheme)
-            .then(|| link.get(scheme.len()..))?
+fn path_in(link: &str) -> String {
+    let link = cleaned(link);
+    let rest = match Reference::of(&link) {
+        Reference::Absolute(link) => link.rooted(),
+        Reference::Relative { rest, .. } => rest.into(),
+        Reference::Other => Cow::Borrowed(&*link),
     };
-    let (scheme, rest) = match (begins("https:"), begins("http:")) {
-        (Some(rest), _) => (Some("https"), rest),
-        (_, Some(rest)) => (Some("http"), rest),
-        (None, None) => (None, link),
-    };
-    let rest = rest.strip_prefix("//")?;
-    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-    let (host, rest) = rest.split_at(end);
-    let is_host = !host.is_empty() && !host.contains(['@', '&', ' ', '\t', '\n']);
-    is_host.then_some((scheme, host, rest))
-}
-
-fn path_in(link: &str) -> &str {
-    let rest = authority(link).map_or(link, |(_, _, rest)| rest);
     let path = rest.split(['?', '#']).next().unwrap_or("");
-    if path.is_empty() { "/" } else { path }
+    if path.is_empty() { "/" } else { path }.to_owned()
 }
 
 /// The address that is written around a place, for who reads a report.
@@ -311,26 +285,6 @@ fn bare(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_link_with_a_host_is_told_from_one_without() {
-        for (link, expected) in [
-            (
-                "http://a.test:80/b?c#d",
-                Some((Some("http"), "a.test:80", "/b?c#d")),
-            ),
-            ("HTTPS://a.test", Some((Some("https"), "a.test", ""))),
-            (" //a.test?b", Some((None, "a.test", "?b"))),
-            ("/a//b", None),
-            ("a", None),
-            ("http:a", None),
-            ("//", None),
-            ("http://user@a.test/", None),
-            ("mailto:a@b.test", None),
-        ] {
-            assert_eq!(authority(link), expected, "{link}");
-        }
-    }
 
     #[test]
     fn an_address_in_a_text_is_read_to_its_end() {

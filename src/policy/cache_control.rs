@@ -24,11 +24,20 @@ impl CacheControl {
 
     /// The longest lifetime that any cache may read in the directives, in seconds.
     pub(crate) fn longest(headers: &HeaderMap) -> u64 {
-        let fields = [Self::of(headers), Self::general(headers)];
-        let said = fields
-            .iter()
-            .flat_map(|control| [control.max_age, control.s_maxage]);
-        said.flatten().max().unwrap_or(0)
+        let ours = Self::of(headers);
+        let ours = [ours.max_age, ours.s_maxage].into_iter().flatten();
+        let lines = headers.get_all(CACHE_CONTROL).iter();
+        let said = lines.flat_map(|line| {
+            let line = String::from_utf8_lossy(line.as_bytes());
+            let lifetimes = directives(&line).into_iter().filter(|directive| {
+                let is = |name| directive.name.eq_ignore_ascii_case(name);
+                is("max-age") || is("s-maxage")
+            });
+            // Where the grammar does not have it, too: others may not mind.
+            let read = lifetimes.map(|directive| seconds(directive.argument.as_deref()));
+            read.collect::<Vec<_>>()
+        });
+        said.chain(ours).max().unwrap_or(0)
     }
 
     fn general(headers: &HeaderMap) -> Self {
@@ -44,7 +53,12 @@ impl CacheControl {
     fn add(&mut self, directive: &Directive<'_>) {
         let name = directive.name.to_ascii_lowercase();
         if let Some(known) = self.seconds_of(&name) {
-            *known = Some(shorter(*known, seconds(directive.argument.as_deref())));
+            // RFC 9111 §4.2.1: a number with something behind it is invalid, and so stale.
+            let seconds = match directive.form {
+                Form::Valued => seconds(directive.argument.as_deref()),
+                Form::Plain | Form::Other => 0,
+            };
+            *known = Some(shorter(*known, seconds));
         } else if let Some(flag) = self.permission(&name) {
             *flag |= directive.form == Form::Plain;
         } else if let Some(flag) = self.demand(&name) {
@@ -161,6 +175,8 @@ pub(super) struct Directive<'a> {
 enum Form {
     /// A name alone between commas.
     Plain,
+    /// A name and its value between commas.
+    Valued,
     /// Anything else.
     Other,
 }
@@ -188,12 +204,15 @@ pub(super) fn directives(line: &str) -> Vec<Directive<'_>> {
         has_open_quote |= value.is_some_and(opens_quote);
         let (argument, after) = value.map_or((None, after), argument);
         let ends = after.trim_start_matches([' ', '\t']);
-        let is_plain = value.is_none()
-            && !has_open_quote
+        let is_of_grammar = !has_open_quote
             && !before.contains(';')
             && (is_first || before.contains(','))
             && (ends.is_empty() || ends.starts_with(','));
-        let form = if is_plain { Form::Plain } else { Form::Other };
+        let form = match (is_of_grammar, value) {
+            (true, None) => Form::Plain,
+            (true, Some(_)) => Form::Valued,
+            (false, _) => Form::Other,
+        };
         found.push(Directive { name, argument, form });
         rest = after;
     }
@@ -305,12 +324,40 @@ mod tests {
             ("max-age='60'", Some(0)),
             ("max-age=1.5", Some(0)),
             ("max-age", Some(0)),
+            ("max-age = 60 ,public", Some(60)),
+            (",,max-age=60,,", Some(60)),
+            ("max-age=60;x", Some(0)),
+            ("max-age=60; public", Some(0)),
+            ("max-age=\"60\";x", Some(0)),
+            ("max-age=60 x", Some(0)),
+            ("public; max-age=60", Some(0)),
+            ("public max-age=60", Some(0)),
+            ("a=\"b, max-age=60", Some(0)),
+            ("max-age=60;x, max-age=30", Some(0)),
             ("max-age=99999999999999999999", Some(1 << 31)),
             ("max-age=60, max-age=30", Some(30)),
             ("s-maxage=60", None),
             ("xmax-age=60", None),
         ] {
             assert_eq!(parse(&[line]).max_age, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_longest_lifetime_is_that_which_any_cache_reads() {
+        for (line, expected) in [
+            ("public", 0),
+            ("max-age=60, s-maxage=30", 60),
+            ("max-age=30, S-MaxAge=60", 60),
+            ("max-age=60;x", 60),
+            ("public max-age=60", 60),
+            ("stale-if-error=90, max-age=60", 60),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(line));
+            assert_eq!(CacheControl::longest(&headers), expected, "{line}");
+            headers.insert(CDN_CACHE_CONTROL, HeaderValue::from_static("max-age=45"));
+            assert_eq!(CacheControl::longest(&headers), expected.max(45), "{line}");
         }
     }
 

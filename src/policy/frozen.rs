@@ -136,10 +136,8 @@ mod tests {
     use crate::headers::{NameList, header_map};
     use crate::pattern::PathPattern;
     use crate::policy::filter::Filters;
-    use crate::policy::identity::{CookieRule, IdentityRules};
-    use crate::policy::request::{
-        AcceptRule, AfterUnsafe, BodyPresence, ClientDirectives, HostStanding, Methods, Upgrades,
-    };
+    use crate::policy::identity::CookieRule;
+    use crate::policy::request::{BodyPresence, HostStanding};
 
     fn rules() -> RequestRules {
         RequestRules {
@@ -147,17 +145,7 @@ mod tests {
                 include: Vec::new(),
                 exclude: vec![PathPattern::parse("/admin/*").unwrap()],
             },
-            identity: IdentityRules {
-                bypass_headers: [header::AUTHORIZATION].into_iter().collect(),
-                bypass_query: NameList::new(["token"]),
-                cookies: CookieRule::Only(NameList::new(["session"])),
-            },
-            upgrades: Upgrades::Tunnelled,
-            methods: Methods::All,
-            accept: AcceptRule::Pages,
-            upgrade_protocols: vec!["*".into()],
-            after_unsafe: AfterUnsafe::Validate,
-            client_directives: ClientDirectives::Ignored,
+            ..RequestRules::strict(CookieRule::Only(NameList::new(["session"])))
         }
     }
 

@@ -396,6 +396,13 @@ mod tests {
     }
 
     #[test]
+    fn balancers_cookies_are_ignored_both_ways() {
+        for name in IGNORED_SET_COOKIES {
+            assert!(IGNORED_COOKIES.contains(name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_cookie_that_costs_the_hit_is_named_and_its_value_never_is() {
         for (cookies, expected) in [
             ("_ga=1; sessionid=secret; other=2", &b"sessionid"[..]),

@@ -1,8 +1,11 @@
 //! Whether a redirect leads to where it came from.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap};
 
 use crate::headers::normal_host;
+use crate::link::Reference;
 use crate::policy::store::Asked;
 
 /// Whether `Location`, resolved against the address that was asked (RFC 3986 §5), is that address: a loop
@@ -14,6 +17,7 @@ pub(crate) fn leads_to_itself(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
     let Some(target) = location.and_then(|location| on_the_same_origin(location, asked)) else {
         return false;
     };
+    let target = &*target;
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, query),
         // RFC 3986 §5.2.2: an empty path keeps the path, and without a query of its own the query too.
@@ -24,26 +28,16 @@ pub(crate) fn leads_to_itself(headers: &HeaderMap, asked: &Asked<'_>) -> bool {
 }
 
 /// Path and query of `location`, if it is on the origin that was asked.
-fn on_the_same_origin<'a>(location: &'a str, asked: &Asked<'_>) -> Option<&'a str> {
-    let location = location.split('#').next().unwrap_or_default();
-    let before_path = location.split(['/', '?']).next().unwrap_or_default();
-    let rest = match before_path.strip_suffix(':') {
-        Some(scheme) if scheme.eq_ignore_ascii_case(asked.scheme) => {
-            location.get(before_path.len()..).unwrap_or_default()
+fn on_the_same_origin<'a>(location: &'a str, asked: &Asked<'_>) -> Option<Cow<'a, str>> {
+    let is_same = |scheme: Option<&str>| scheme.is_none_or(|scheme| scheme == asked.scheme);
+    match Reference::of(location.split('#').next().unwrap_or_default()) {
+        Reference::Absolute(link) if is_same(link.scheme) => {
+            let is_own = link.host(asked.scheme) == normal_host(asked.host, asked.scheme);
+            is_own.then(|| link.rooted())
         }
-        Some(_) => return None,
-        None => location,
-    };
-    let Some(with_host) = rest.strip_prefix("//") else {
-        return Some(rest);
-    };
-    let end = with_host.find(['/', '?']).unwrap_or(with_host.len());
-    let (host, target) = with_host.split_at(end);
-    (normal_host(host, asked.scheme) == normal_host(asked.host, asked.scheme)).then_some(match target {
-        // RFC 9110 §4.2.3: an empty path is `/`.
-        "" => "/",
-        target => target,
-    })
+        Reference::Relative { scheme, rest } if is_same(scheme) => Some(Cow::Borrowed(rest)),
+        _ => None,
+    }
 }
 
 fn resolved(path: &str, base: &str) -> String {
@@ -98,6 +92,9 @@ mod tests {
             ("/a", "b", "https://example.com:8443/a?b", false),
             ("/a", "b", "https://www.example.com/a?b", false),
             ("/a", "b", "https:/a?b", true),
+            ("/a", "b", "http:/a?b", false),
+            ("/a", "b", "https://example.com?b", false),
+            ("/a", "b", "https://user@example.com/a?b", false),
             ("/a", "b", "/a", false),
             ("/a", "b", "/a?c", false),
             ("/a", "b", "?b", true),

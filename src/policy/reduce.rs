@@ -134,10 +134,6 @@ pub(crate) fn set_cookies(headers: &mut HeaderMap, pairs: &[Vec<u8>]) {
 mod tests {
     use super::*;
     use crate::config::RequestInfo;
-    use crate::headers::NameList;
-    use crate::key::HostInKey;
-    use crate::key::QueryOrder;
-    use crate::language::Languages;
     use std::sync::Arc;
 
     fn reduced(
@@ -150,14 +146,8 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let rules = KeyRules {
-            host: HostInKey::Part,
-            headers: Vec::new(),
-            cookies: Vec::new(),
-            ignore_query: NameList::default(),
-            keep_query: None,
-            query_order: QueryOrder::AsSent,
-            languages: Languages::default(),
             custom: Some(Arc::new(custom)),
+            ..KeyRules::by_host()
         };
         let source = KeySource {
             method: "GET",

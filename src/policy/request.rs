@@ -135,6 +135,27 @@ pub(crate) fn needs_accept_axis(method: &Method, headers: &HeaderMap, rule: Acce
     rule == AcceptRule::Pages && is_read && !accepts_page(headers)
 }
 
+#[cfg(test)]
+impl RequestRules {
+    /// With something of everything that can be refused.
+    pub(super) fn strict(cookies: super::identity::CookieRule) -> Self {
+        Self {
+            filters: Filters::default(),
+            identity: IdentityRules {
+                bypass_headers: [header::AUTHORIZATION].into_iter().collect(),
+                bypass_query: crate::headers::NameList::new(["token"]),
+                cookies,
+            },
+            upgrades: Upgrades::Tunnelled,
+            methods: Methods::All,
+            accept: AcceptRule::Pages,
+            upgrade_protocols: vec!["*".into()],
+            after_unsafe: AfterUnsafe::Validate,
+            client_directives: ClientDirectives::Ignored,
+        }
+    }
+}
+
 /// RFC 9110 §7.8: a non-empty `Upgrade` that `Connection` names, for a protocol that may be tunnelled.
 /// Any other is ignored and the request is an ordinary one; h2c above all, which would open a road
 /// around every rule.
@@ -162,23 +183,10 @@ mod tests {
     use http::HeaderValue;
 
     fn rules() -> RequestRules {
-        RequestRules {
-            filters: Filters::default(),
-            identity: IdentityRules {
-                bypass_headers: [header::AUTHORIZATION].into_iter().collect(),
-                bypass_query: NameList::new(["token"]),
-                cookies: CookieRule::AllBut {
-                    ignored: NameList::default(),
-                    keyed: Vec::new(),
-                },
-            },
-            upgrades: Upgrades::Tunnelled,
-            methods: Methods::All,
-            accept: AcceptRule::Pages,
-            upgrade_protocols: vec!["*".into()],
-            after_unsafe: AfterUnsafe::Validate,
-            client_directives: ClientDirectives::Ignored,
-        }
+        RequestRules::strict(CookieRule::AllBut {
+            ignored: NameList::default(),
+            keyed: Vec::new(),
+        })
     }
 
     fn routed(

@@ -2,13 +2,14 @@
 //!
 //! Each page is an order (`proxy::order`), so what is stored, and as what, is decided by the rules that hold for
 //! visitors. Here is which pages, and how fast: `plan` holds what is to be done and what has been, `site` reads
-//! addresses, `links` and `sitemap` find more of them, and `pace` holds back where the backend wants it.
+//! addresses, `links` and `sitemap` find more of them, `drive` asks, and `pace` holds back where the backend wants it.
 //!
 //! Nothing is kept from one run to the next: what is stored and fresh is not asked for again, so a run that was
 //! broken off is resumed by another one.
 
 #[cfg(feature = "crawl")]
 mod css;
+mod drive;
 #[cfg(feature = "crawl")]
 mod follow;
 #[cfg(feature = "crawl")]
@@ -32,13 +33,15 @@ pub use crate::proxy::Became;
 pub use renderer::Renderer;
 pub use report::{Event, PageReport, Summary};
 
+#[cfg(test)]
+pub(crate) use pace::Pace;
 pub(crate) use pace::Paced;
 pub(crate) use site::Site;
 #[cfg(feature = "cli")]
 pub(crate) use {
+    drive::{Heard, Work, drive},
     follow::MOST_READ,
     links::Links,
-    pace::{Pace, Refusal, Wait},
     relink::{Standing, in_css, relinked},
     run::wait_of,
     site::Link,
@@ -123,5 +126,3 @@ fn read_only(proxy: &Proxy) -> Error {
 
 /// The longest that a backend is waited for when it says how long.
 const MOST_PATIENCE: Duration = Duration::from_secs(300);
-/// How often a page is asked for that the backend is too busy for.
-pub(crate) const TRIES: u32 = 4;

@@ -21,8 +21,6 @@ pub(super) struct Job {
     pub(super) depth: usize,
     /// Redirects between it and what was asked for, or linked to.
     pub(super) hops: u32,
-    /// How often it has been asked for.
-    pub(super) tries: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,6 @@ impl Job {
             address,
             found_on: Some(Arc::clone(found_on)),
             hops: 0,
-            tries: 0,
             ..self.clone()
         }
     }
@@ -87,17 +84,8 @@ impl Plan {
         self.queue.push_back(job);
     }
 
-    /// Has it done once more, before what has not been tried.
-    pub(super) fn again(&mut self, job: Job) {
-        self.queue.push_front(job);
-    }
-
     pub(super) fn next(&mut self) -> Option<Job> {
         self.queue.pop_front()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// How many have been taken in.

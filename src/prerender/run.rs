@@ -1,21 +1,19 @@
 //! A run: pages are ordered as fast as the pace allows, and what they lead to joins the plan.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use http::{HeaderValue, header};
 
+use super::PrerenderOptions;
+use super::drive::{Heard, Work, drive};
 #[cfg(feature = "crawl")]
 use super::follow::look_through;
-use super::pace::{Pace, Paced, Refusal, Turn, Wait};
+use super::pace::Paced;
 use super::plan::{Job, Kind, Origin, Plan};
 use super::renderer::{pattern, stored};
 use super::report::{Event, PageReport, Summary};
 use super::site::{Link, Site};
-use super::{PrerenderOptions, TRIES};
 use crate::clock::system_now;
 use crate::config::Scope;
 use crate::error::Error;
@@ -123,15 +121,15 @@ pub(super) async fn run(
     options: &PrerenderOptions,
     (seeds, redirects): (Vec<Seed>, Redirects),
     paced: &Arc<Paced>,
-    mut observe: impl FnMut(Event<'_>),
+    observe: impl FnMut(Event<'_>),
 ) -> Summary {
+    let site = Arc::new(Site::of(proxy));
     let mut run = Run {
-        site: Arc::new(Site::of(proxy)),
+        site: Arc::clone(&site),
         plan: Plan::new(options.max_pages.max(1)),
-        paced,
         summary: Summary::default(),
         done: 0,
-        is_over: false,
+        observe,
     };
     for seed in seeds {
         run.plan.add(Job {
@@ -141,54 +139,24 @@ pub(super) async fn run(
             origin: Origin::Named,
             depth: 0,
             hops: 0,
-            tries: 0,
         });
     }
-    let mut under_way = FuturesUnordered::new();
-    loop {
-        let mut freed = pin!(paced.freed());
-        freed.as_mut().enable();
-        let mut wait = None;
-        while !run.plan.is_empty() && wait.is_none() {
-            match paced.take_turn(Instant::now()) {
-                Ok(turn) => {
-                    let Some(job) = run.plan.next() else { break };
-                    let site = Arc::clone(&run.site);
-                    under_way.push(render(proxy, (options, redirects), site, (job, turn)));
-                }
-                Err(until) => wait = Some(until),
-            }
-        }
-        let turn = async {
-            match wait {
-                Some(Wait::Until(at)) => tokio::time::sleep_until(at.into()).await,
-                Some(Wait::ForAnother) => freed.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            Some(done) = under_way.next(), if !under_way.is_empty() => run.take_in(done, &mut observe),
-            () = turn, if wait.is_some() => {}
-            else => break,
-        }
-    }
+    let ask = |job| render(proxy, (options, redirects), Arc::clone(&site), job);
+    drive(paced, &mut run, ask).await;
     run.summary.beyond += run.plan.beyond;
     run.summary
 }
 
-struct Run<'a> {
+struct Run<F> {
     site: Arc<Site>,
     plan: Plan,
-    paced: &'a Paced,
     summary: Summary,
     done: usize,
-    /// The backend is too busy: what is not under way is not asked for.
-    is_over: bool,
+    observe: F,
 }
 
-/// One job, done.
-struct Done {
-    job: Job,
+/// What came of a job.
+struct Answered {
     ordered: Ordered,
     found: Found,
     took: Duration,
@@ -204,54 +172,43 @@ pub(super) struct Found {
     pub(super) problem: Option<String>,
 }
 
-impl Run<'_> {
-    fn take_in(&mut self, done: Done, observe: &mut impl FnMut(Event<'_>)) {
-        let Done {
-            mut job,
-            ordered,
-            found,
-            took,
-        } = done;
-        let mut problem = found.problem;
-        if is_refusal(&ordered) {
-            let named = wait_of(ordered.retry_after.as_ref(), system_now());
-            job.tries += 1;
-            match self.paced.tell(|pace| pace.refused(named, Instant::now())) {
-                Refusal::Again(wait) if job.tries < TRIES && !self.is_over => {
-                    observe(Event::Waiting(wait));
-                    return self.plan.again(job);
-                }
-                Refusal::NotAgain(wait) if !self.plan.is_empty() => observe(Event::Waiting(wait)),
-                Refusal::Again(_) | Refusal::NotAgain(_) => {}
-                Refusal::Enough => self.is_over = true,
-            }
-            problem = Some(format!("the backend is too busy, after {} requests", job.tries));
-        } else if !ordered.was_asked {
-            self.paced.tell(Pace::was_not_needed);
-        } else if ordered.became == Became::Failed(Reason::Timeout) {
-            self.paced.tell(Pace::slow_down);
-        } else {
-            self.paced.tell(|pace| pace.answered(took));
-        }
+impl<F: FnMut(Event<'_>)> Work for Run<F> {
+    type Job = Job;
+    type Found = Answered;
+
+    fn next(&mut self) -> Option<Job> {
+        self.plan.next()
+    }
+
+    fn done(&mut self, job: Job, answered: Answered, tries: u32) {
+        let Answered { ordered, found, took } = answered;
+        let problem = match is_refusal(&ordered) {
+            true => Some(format!("the backend is too busy, after {tries} requests")),
+            false => found.problem,
+        };
         found.jobs.into_iter().for_each(|job| self.plan.add(job));
         self.summary.foreign += found.foreign;
         self.summary.beyond += found.beyond;
         let status = ordered.status.map(|status| status.as_u16());
-        self.report(&job, (ordered.became, status, problem, took), observe);
-        while self.is_over
-            && let Some(job) = self.plan.next()
-        {
-            let problem = Some("not asked for: the backend is too busy".to_owned());
-            let became = Became::Failed(Reason::Busy);
-            self.report(&job, (became, None, problem, Duration::ZERO), observe);
-        }
+        self.report(&job, (ordered.became, status, problem, took));
     }
 
+    fn left_out(&mut self, job: Job) {
+        let problem = Some("not asked for: the backend is too busy".to_owned());
+        let became = Became::Failed(Reason::Busy);
+        self.report(&job, (became, None, problem, Duration::ZERO));
+    }
+
+    fn waits(&mut self, wait: Duration) {
+        (self.observe)(Event::Waiting(wait));
+    }
+}
+
+impl<F: FnMut(Event<'_>)> Run<F> {
     fn report(
         &mut self,
         job: &Job,
         (became, status, problem, took): (Became, Option<u16>, Option<String>, Duration),
-        observe: &mut impl FnMut(Event<'_>),
     ) {
         self.done += 1;
         let page = PageReport {
@@ -264,7 +221,7 @@ impl Run<'_> {
             is_linked: job.origin != Origin::Named,
         };
         self.summary.count(&page);
-        observe(Event::Page(&page, self.done, self.plan.known()));
+        (self.observe)(Event::Page(&page, self.done, self.plan.known()));
     }
 }
 
@@ -272,8 +229,8 @@ async fn render(
     proxy: &Proxy,
     (options, redirects): (&PrerenderOptions, Redirects),
     site: Arc<Site>,
-    (job, turn): (Job, Turn),
-) -> Done {
+    job: Job,
+) -> (Answered, Heard) {
     let begun = Instant::now();
     let ordered = proxy.order(&job.address, wanted(options, job.kind)).await;
     let took = begun.elapsed();
@@ -281,13 +238,14 @@ async fn render(
     if redirects == Redirects::Followed {
         follow_redirect(&site, &job, &ordered, &mut found);
     }
-    drop(turn);
-    Done {
-        job,
-        ordered,
-        found,
-        took,
-    }
+    let heard = match is_refusal(&ordered) {
+        true => Heard::Refusal(wait_of(ordered.retry_after.as_ref(), system_now())),
+        false if !ordered.was_asked => Heard::Nothing,
+        false if ordered.became == Became::Failed(Reason::Timeout) => Heard::Late,
+        false => Heard::Answer(took),
+    };
+    let answered = Answered { ordered, found, took };
+    (answered, heard)
 }
 
 /// With so many bytes of the body.
@@ -363,6 +321,7 @@ mod tests {
 
     use super::super::MOST_PATIENCE;
     use super::*;
+    use crate::prerender::pace::Pace;
 
     /// A site where everything is answered so; and how often it was.
     fn site(answer: impl Fn(&str) -> Response<Body> + Send + Sync + 'static) -> (Router, Arc<AtomicUsize>) {

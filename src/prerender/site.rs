@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::config::check::SiteRules;
 use crate::error::Error;
 use crate::headers::normal_host;
+use crate::link::{Absolute, Reference, cleaned};
 use crate::proxy::{Address, Proxy};
 
 /// Which addresses are of the site.
@@ -29,10 +29,11 @@ impl Site {
     /// `backend` is an address of the site too, where a `public_url` says what its own is.
     pub(crate) fn new(rules: &SiteRules, backend: &str) -> Self {
         let mut names: HashSet<String> = rules.aliases.iter().cloned().collect();
-        if let Some((scheme, rest)) = split_scheme(backend) {
-            let host = rest.trim_start_matches('/').split('/').next().unwrap_or("");
-            names.insert(normal_host(host, scheme));
-        }
+        names.extend(
+            Reference::of(backend)
+                .absolute()
+                .map(|backend| backend.host("http")),
+        );
         let public = rules.public.as_ref();
         let public = public.map(|(scheme, host)| (known_scheme(scheme), Box::<str>::from(&**host)));
         if let Some((_, host)) = &public {
@@ -60,12 +61,10 @@ impl Site {
             Some(("GET" | "HEAD", path)) if path.starts_with('/') => path,
             _ => text,
         };
-        if let Some((scheme, rest)) = split_scheme(text) {
-            let parsed = authority(rest, scheme).and_then(|(host, rest)| {
-                let target = target(if rest.is_empty() { "/" } else { rest })?;
-                self.own(scheme, host, target)
-            });
-            return parsed.ok_or_else(|| {
+        let absolute = Reference::of(path).absolute();
+        if let Some((scheme, url)) = absolute.and_then(|url| Some((url.scheme?, url))) {
+            let own = target(&url.rooted()).and_then(|target| self.own(scheme, url.host(scheme), target));
+            return own.ok_or_else(|| {
                 let own = self
                     .public
                     .as_ref()
@@ -96,33 +95,12 @@ impl Site {
 
     /// Where a link on a page leads; nothing if that is no page.
     pub(crate) fn follow(&self, from: &Address, link: &str) -> Option<Link> {
-        let link: String = link
-            .trim_matches(|char: char| char <= ' ')
-            .chars()
-            .filter(|char| !matches!(char, '\t' | '\n' | '\r'))
-            .collect();
-        let link = link.split('#').next().unwrap_or("");
-        let (scheme, rest) = match split_scheme(link) {
-            Some(found) => found,
-            // A scheme of something else: mail, data, script.
-            None if has_scheme(link) => return None,
-            None => (from.scheme, link),
+        let link = cleaned(link);
+        let rest = match Reference::of(link.split('#').next().unwrap_or("")) {
+            Reference::Absolute(link) => return self.absolute(from, link),
+            Reference::Relative { scheme, rest } if scheme.is_none_or(|scheme| scheme == from.scheme) => rest,
+            Reference::Relative { .. } | Reference::Other => return None,
         };
-        if rest.starts_with(['/', '\\']) && rest[1..].starts_with(['/', '\\']) {
-            let (host, rest) = authority(rest, scheme)?;
-            let target = target(if rest.is_empty() { "/" } else { rest })?;
-            let own = match self.public {
-                Some(_) => self.own(scheme, host, target),
-                None => (host == normal_host(&from.host, from.scheme)).then(|| Address {
-                    target,
-                    ..from.clone()
-                }),
-            };
-            return Some(own.map_or(Link::Foreign, Link::Own));
-        }
-        if split_scheme(link).is_some() {
-            return None;
-        }
         let target = match rest.as_bytes().first() {
             None => from.target.clone(),
             Some(b'/' | b'\\') => target(rest)?,
@@ -137,6 +115,19 @@ impl Site {
             target,
             ..from.clone()
         }))
+    }
+
+    fn absolute(&self, from: &Address, link: Absolute<'_>) -> Option<Link> {
+        let target = target(&link.rooted())?;
+        let (scheme, host) = (link.scheme.unwrap_or(from.scheme), link.host(from.scheme));
+        let own = match self.public {
+            Some(_) => self.own(scheme, host, target),
+            None => (host == normal_host(&from.host, from.scheme)).then(|| Address {
+                target,
+                ..from.clone()
+            }),
+        };
+        Some(own.map_or(Link::Foreign, Link::Own))
     }
 
     fn own(&self, scheme: &'static str, host: String, target: PathAndQuery) -> Option<Address> {
@@ -180,33 +171,6 @@ fn known_scheme(scheme: &str) -> &'static str {
         true => "https",
         false => "http",
     }
-}
-
-/// `http:` or `https:` and what comes behind it.
-fn split_scheme(text: &str) -> Option<(&'static str, &str)> {
-    let (scheme, rest) = text.split_once(':')?;
-    let is_known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    is_known.then(|| (known_scheme(scheme), rest))
-}
-
-fn has_scheme(text: &str) -> bool {
-    let Some((scheme, _)) = text.split_once(':') else {
-        return false;
-    };
-    scheme.starts_with(|char: char| char.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// Host and port, in their normal form, and what comes behind them. What has a user in it is none.
-fn authority<'a>(rest: &'a str, scheme: &str) -> Option<(String, &'a str)> {
-    let rest = rest.trim_start_matches(['/', '\\']);
-    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
-    let (host, rest) = rest.split_at(end);
-    let uri: Uri = format!("{scheme}://{host}/").parse().ok()?;
-    let is_plain = !host.contains('@') && uri.host().is_some_and(|host| !host.is_empty());
-    is_plain.then(|| (normal_host(host, scheme), rest))
 }
 
 /// Path and query as a browser sends them: without `.` and `..`, and with what is no character of a URL encoded.
@@ -297,6 +261,8 @@ mod tests {
             ("HTTP://EXAMPLE.COM:80/a", Some("/a")),
             ("//www.example.com/a?b", Some("/a?b")),
             ("https://localhost:3000/a", Some("/a")),
+            ("https:a", Some("/blog/a")),
+            ("https:/a", Some("/a")),
             ("https://example.com?a=1", Some("/?a=1")),
             ("https://other.example/a", None),
             ("//other.example", None),
@@ -316,6 +282,7 @@ mod tests {
             "javascript:void(0)",
             "https://user@example.com/",
             "http://",
+            "http:a",
             "tel:1",
         ] {
             assert_eq!(site.follow(&from, link), None, "{link}");

@@ -80,6 +80,12 @@ enum Whose<'a> {
     Everybodys,
 }
 
+/// Where a page is looked for.
+struct Place<'a> {
+    whose: Whose<'a>,
+    is_of_other_host: bool,
+}
+
 impl Engine {
     /// Answers from the directory, or says that nothing there does.
     pub(super) async fn show(
@@ -219,14 +225,22 @@ impl Sought {
             Whose::Host(other, host),
             Whose::Everybodys,
         ];
+        let other_host = |whose| Place {
+            whose,
+            is_of_other_host: true,
+        };
         let mut tried = Vec::new();
         // What the settings say comes first.
         let first = match self.rules.key.host {
             HostInKey::Part => Whose::Host(scheme, host),
             HostInKey::Fixed => Whose::Everybodys,
         };
-        for (place, whose) in [first].into_iter().chain(own).enumerate() {
-            let found = self.find_of(frozen, whose, (place > 0, &mut tried));
+        let first = Place {
+            whose: first,
+            is_of_other_host: false,
+        };
+        for place in [first].into_iter().chain(own.map(other_host)) {
+            let found = self.find_of(frozen, &place, &mut tried);
             if !matches!(found, Found::Nothing) {
                 return found;
             }
@@ -236,7 +250,8 @@ impl Sought {
         };
         let other = if home.scheme == "https" { "http" } else { "https" };
         for scheme in [home.scheme, other] {
-            let found = self.find_of(frozen, Whose::Host(scheme, &home.host), (true, &mut tried));
+            let place = other_host(Whose::Host(scheme, &home.host));
+            let found = self.find_of(frozen, &place, &mut tried);
             if !matches!(found, Found::Nothing) {
                 return found;
             }
@@ -244,12 +259,7 @@ impl Sought {
         Found::Nothing
     }
 
-    fn find_of(
-        &self,
-        frozen: &Frozen,
-        whose: Whose<'_>,
-        (is_of_other_host, tried): (bool, &mut Vec<Key>),
-    ) -> Found {
+    fn find_of(&self, frozen: &Frozen, place: &Place<'_>, tried: &mut Vec<Key>) -> Found {
         let none = HeaderMap::new();
         let select = |names: &[HeaderName]| -> VariantKey {
             vary::select(names, &self.client, &self.rules.key.languages)
@@ -264,7 +274,10 @@ impl Sought {
             ("", &self.client),
             ("", &none),
         ] {
-            let Some(key) = self.key(whose, query, fields).filter(|key| !tried.contains(key)) else {
+            let Some(key) = self
+                .key(place.whose, query, fields)
+                .filter(|key| !tried.contains(key))
+            else {
                 continue;
             };
             let (snapshot, is_other_variant) = match frozen.look(&key, &choice) {
@@ -280,7 +293,7 @@ impl Sought {
             let distance = Distance {
                 has_other_query: query != self.query,
                 is_other_variant: is_other_variant || (fields.is_empty() && !self.client.is_empty()),
-                is_of_other_host,
+                is_of_other_host: place.is_of_other_host,
             };
             return Found::Page(snapshot, key, distance.reason());
         }

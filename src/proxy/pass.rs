@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
 
 use crate::headers::{normal_host, strip_hop_by_hop};
+use crate::link::Reference;
 use crate::outcome::{Outcome, Reason};
 use crate::pattern::KeyPattern;
 use crate::policy::client::only_if_cached;
@@ -159,16 +160,14 @@ fn shown_at(headers: &HeaderMap, target: &Target) -> Vec<String> {
     [header::LOCATION, header::CONTENT_LOCATION]
         .into_iter()
         .filter_map(|name| path_here(headers.get(name)?.to_str().ok()?, target))
-        .map(str::to_owned)
         .collect()
 }
 
 /// The path of a URL reference; none if it is another site's (RFC 9111 §4.4: "the origin of the URI"), or
 /// relative to the path.
-fn path_here<'a>(reference: &'a str, target: &Target) -> Option<&'a str> {
-    let rest = match reference.split_once("//") {
-        Some((scheme @ ("" | "http:" | "https:"), rest)) => {
-            let host = rest.split(['/', '?', '#']).next()?;
+fn path_here(reference: &str, target: &Target) -> Option<String> {
+    let rest = match Reference::of(reference) {
+        Reference::Absolute(link) => {
             let is_own = [
                 (&target.own_host, target.own_scheme),
                 (&target.site_host, target.site_scheme),
@@ -176,15 +175,15 @@ fn path_here<'a>(reference: &'a str, target: &Target) -> Option<&'a str> {
             .into_iter()
             .any(|(own, own_scheme)| {
                 // A backend behind TLS that ends in front of it says `http:` of the same site.
-                let said = scheme.strip_suffix(':').unwrap_or(own_scheme);
-                normal_host(host, said) == normal_host(own, own_scheme)
+                link.host(own_scheme) == normal_host(own, own_scheme)
             });
-            rest.get(host.len()..).filter(|_| is_own)?
+            Some(link.rooted()).filter(|_| is_own)?
         }
-        _ => reference,
+        Reference::Relative { scheme: None, rest } => rest.into(),
+        Reference::Relative { .. } | Reference::Other => return None,
     };
     let path = rest.split(['?', '#']).next()?;
-    path.starts_with('/').then_some(path)
+    path.starts_with('/').then(|| path.to_owned())
 }
 
 fn as_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
@@ -221,11 +220,13 @@ mod tests {
             ("http://site.test:80/b", Some("/b")),
             ("//site.test:443/b", Some("/b")),
             ("http://inner.test/b", Some("/b")),
+            ("HTTPS://site.test", Some("/")),
             ("https://site.test:8443/b", None),
+            ("https://user@site.test/b", None),
             ("https://other.test/b", None),
             ("b", None),
         ] {
-            assert_eq!(path_here(reference, &target), expected, "{reference}");
+            assert_eq!(path_here(reference, &target).as_deref(), expected, "{reference}");
         }
     }
 }

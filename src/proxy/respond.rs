@@ -163,7 +163,34 @@ const LONGEST: usize = 192;
 
 /// Answers in place of the backend.
 pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
-    let (status, text) = match reason {
+    let (status, text) = said_of(reason);
+    let body = match *method {
+        Method::HEAD => Body::empty(),
+        _ => Body::from(format!("{} {text}\n", status.as_u16())),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match reason {
+        Reason::GetOnly | Reason::FrozenMethod => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        Reason::Foreign => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The status for a reason, and a sentence for whoever reads it.
+fn said_of(reason: Reason) -> (StatusCode, &'static str) {
+    match reason {
         Reason::GetOnly => (
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET and HEAD are forwarded here",
@@ -209,29 +236,7 @@ pub(crate) fn refusal(reason: Reason, method: &Method) -> Response<Body> {
             StatusCode::BAD_REQUEST,
             "the request's target, method or Host cannot be served",
         ),
-    };
-    let body = match *method {
-        Method::HEAD => Body::empty(),
-        _ => Body::from(format!("{} {text}\n", status.as_u16())),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    match reason {
-        Reason::GetOnly | Reason::FrozenMethod => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        Reason::Foreign => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-        }
-        _ => {}
     }
-    response
 }
 
 #[cfg(test)]

@@ -45,14 +45,7 @@ impl Engine {
             learnt.stale = None;
         }
         let flight = flight_key(&visit.key, &request);
-        let memo = match &visit.order {
-            Some(_) => None,
-            None => self.memory.memo(flight, self.clock.unix_seconds()),
-        };
-        if let Some(Remembered::Lately(reason) | Remembered::LongAgo(reason)) = memo {
-            visit.target.trace.note(|| trace::remembered(reason));
-        }
-        match memo {
+        match self.memo(visit, flight) {
             Some(Remembered::Lately(reason)) => return Round::Pass(reason),
             Some(Remembered::LongAgo(reason)) => return Round::Probe(reason, flight, request),
             None => {}
@@ -94,6 +87,17 @@ impl Engine {
             }
         };
         self.follow(visit, learnt, role).await
+    }
+
+    /// What is remembered of such a request. An order finds out anew.
+    fn memo(&self, visit: &Visit, flight: FlightKey) -> Option<Remembered> {
+        if visit.order.is_some() {
+            return None;
+        }
+        let memo = self.memory.memo(flight, self.clock.unix_seconds())?;
+        let (Remembered::Lately(reason) | Remembered::LongAgo(reason)) = memo;
+        visit.target.trace.note(|| trace::remembered(reason));
+        Some(memo)
     }
 
     pub(super) async fn fill_request(

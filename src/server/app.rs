@@ -37,8 +37,8 @@ impl App {
         Self(Arc::new(move |request| {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
-                let is_head = *request.method() == Method::HEAD;
-                completed(handler(request).await, is_head)
+                let method = request.method().clone();
+                completed(handler(request).await, &method)
             })
         }))
     }
@@ -49,12 +49,12 @@ impl App {
 }
 
 /// As axum's router leaves an answer: it says its length where it is known, and has no content for HEAD.
-fn completed(mut response: Response<Body>, is_head: bool) -> Response<Body> {
+fn completed(mut response: Response<Body>, method: &Method) -> Response<Body> {
     if let Some(length) = response.body().size_hint().exact() {
         let fields = response.headers_mut().entry(header::CONTENT_LENGTH);
         fields.or_insert_with(|| HeaderValue::from(length));
     }
-    if is_head {
+    if *method == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
     response

@@ -13,10 +13,49 @@ use super::forms::Coded;
 use super::found::Snapshot;
 use super::index::{KeyEntry, VariantEntry};
 use super::layout::Stem;
-use super::ledger::Fate;
+use super::ledger::{Fate, Ledger};
 use super::life::{Life, last_cared};
 use super::read::Lookup;
 use super::usage::blocks;
+
+/// What invalidations leave of what was found.
+enum Left {
+    All,
+    Stale,
+    Nothing,
+}
+
+fn left_of(ledger: &Ledger, key: &Key, snapshot: &Snapshot, epoch: u64) -> Left {
+    let subject = Subject {
+        line: key.line(),
+        own: Some(&snapshot.own),
+        tags: &snapshot.rendering.head.tags,
+    };
+    if ledger.is_overtaken(epoch, subject) {
+        return Left::Nothing;
+    }
+    match ledger.fate(subject, snapshot.sidecar.changed_at()) {
+        Some(Fate::Delete) => Left::Nothing,
+        Some(Fate::Stale) => Left::Stale,
+        None => Left::All,
+    }
+}
+
+fn entry_of(snapshot: &Snapshot, id: Option<VariantId>, generated: Generated) -> VariantEntry {
+    let body = snapshot.body.as_ref().map_or(0, |body| blocks(body.id.size()));
+    VariantEntry {
+        id,
+        digest: snapshot.variant.digest(),
+        generated,
+        sidecar: snapshot.stamp,
+        blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
+        coded: Coded {
+            seal: snapshot.sealed().map_or(0, |(seal, _)| seal.first_bits()),
+            ..Coded::default()
+        },
+        rendering: Some(snapshot.rendering.origin),
+    }
+}
 
 impl Store {
     /// Enters what was found on disk in the index, unless it was invalidated meanwhile.
@@ -45,35 +84,13 @@ impl Store {
         let generated = match standing {
             // The running process keeps the clock.
             Some(variant) => variant.generated,
-            None => {
-                let subject = Subject {
-                    line: key.line(),
-                    own: Some(&snapshot.own),
-                    tags: &snapshot.rendering.head.tags,
-                };
-                if ledger.is_overtaken(epoch, subject) {
-                    return Lookup::Nothing;
-                }
-                match ledger.fate(subject, snapshot.sidecar.changed_at()) {
-                    Some(Fate::Delete) => return Lookup::Nothing,
-                    Some(Fate::Stale) => Generated::Invalidated,
-                    None => generated,
-                }
-            }
-        };
-        let body = snapshot.body.as_ref().map_or(0, |body| blocks(body.id.size()));
-        let variant = VariantEntry {
-            id,
-            digest: snapshot.variant.digest(),
-            generated,
-            sidecar: snapshot.stamp,
-            blocks: blocks(snapshot.sidecar.size()).saturating_add(body),
-            coded: Coded {
-                seal: snapshot.sealed().map_or(0, |(seal, _)| seal.first_bits()),
-                ..Coded::default()
+            None => match left_of(&ledger, key, &snapshot, epoch) {
+                Left::Nothing => return Lookup::Nothing,
+                Left::Stale => Generated::Invalidated,
+                Left::All => generated,
             },
-            rendering: Some(snapshot.rendering.origin),
         };
+        let variant = entry_of(&snapshot, id, generated);
         if standing.is_none() {
             let life = Life::found(last_cared(generated, &snapshot.sidecar));
             let entry = KeyEntry::of(known.as_deref(), key, names, &snapshot.own, life);

@@ -82,6 +82,21 @@ pub(crate) struct VariantEntry {
 }
 
 impl VariantEntry {
+    /// Of no file.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            id: None,
+            digest: 0,
+            generated: Generated::At(7),
+            sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
+            blocks: 1,
+            coded: Coded::default(),
+            rendering: None,
+        }
+    }
+
     /// With what is known of the coded forms, if they are of the same body.
     pub(crate) fn keeping(self, known: &Self) -> Self {
         match known.coded.seal == self.coded.seal {
@@ -352,25 +367,11 @@ mod tests {
     use super::*;
     use crate::tags::Tags;
 
-    /// A placeholder.
-    fn page() -> VariantEntry {
-        let dir = tempfile::tempdir().unwrap();
-        VariantEntry {
-            id: None,
-            digest: 0,
-            generated: Generated::At(7),
-            sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
-            blocks: 1,
-            coded: Coded::default(),
-            rendering: None,
-        }
-    }
-
     #[test]
     fn an_entry_is_small_and_what_is_packed_comes_out_as_it_was() {
         assert!(size_of::<KeyEntry>() <= 96, "{}", size_of::<KeyEntry>());
         assert!(size_of::<Rest>() <= 24, "{}", size_of::<Rest>());
-        let variant = page();
+        let variant = VariantEntry::nowhere();
         let digest = 0x5c0d_11aa_0000_0007;
         for generated in [Generated::At(7), Generated::Unmarked, Generated::Invalidated] {
             for id in [None, Some(VariantId(0x5c0d_11aa))] {
@@ -402,7 +403,7 @@ mod tests {
 
     #[test]
     fn variants_come_and_go() {
-        let page = page();
+        let page = VariantEntry::nowhere();
         let key = Key::from_text("GET:/a");
         let base =
             KeyEntry::of(None, &key, &[], "GET:/a", Life::stored(7)).with_variant(page, Box::default());

@@ -239,21 +239,17 @@ mod tests {
     use super::super::forms::{Coded, FormSets};
     use super::*;
     use crate::coding::{Coding, Codings};
-    use crate::head::{Generated, RenderingOrigin};
+    use crate::head::RenderingOrigin;
     use crate::snapshot::life::Life;
 
-    fn entry(key: &str, blocks: u32, is_rendering: bool) -> KeyEntry {
-        let dir = tempfile::tempdir().unwrap();
-        let sidecar = crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp();
+    const BACKEND: Option<RenderingOrigin> = Some(RenderingOrigin::Backend);
+
+    fn entry(key: &str, blocks: u32, rendering: Option<RenderingOrigin>) -> KeyEntry {
         KeyEntry::of(None, &Key::from_text(key), &[], key, Life::stored(7)).with_variant(
             VariantEntry {
-                id: None,
-                digest: 0,
-                generated: Generated::At(7),
-                sidecar,
                 blocks,
-                coded: Coded::default(),
-                rendering: is_rendering.then_some(RenderingOrigin::Backend),
+                rendering,
+                ..VariantEntry::nowhere()
             },
             Box::default(),
         )
@@ -264,10 +260,10 @@ mod tests {
         let index = Index::default();
         let used = |renderings, blocks| Used { renderings, blocks };
         let (a, b) = ("GET:/a\nhost 1:x", "GET:/b\nhost 1:x");
-        index.insert(entry(a, 2, true));
-        index.insert(entry(a, 5, true));
+        index.insert(entry(a, 2, BACKEND));
+        index.insert(entry(a, 5, BACKEND));
         assert_eq!(index.used(), used(1, 5), "replaced, not added");
-        index.insert(entry(b, 3, false));
+        index.insert(entry(b, 3, None));
         assert_eq!(
             index.used(),
             used(1, 8),
@@ -297,7 +293,7 @@ mod tests {
         };
         for n in 0..5 {
             let key = format!("GET:/{n}");
-            index.insert(entry(&key, 1, true).with_coded(None, coded));
+            index.insert(entry(&key, 1, BACKEND).with_coded(None, coded));
             index.remove(Key::from_text(&*key).hash.short());
         }
         let take = || {
@@ -312,12 +308,12 @@ mod tests {
     fn use_survives_the_entry() {
         let index = Index::default();
         let key = Key::from_text("GET:/a");
-        index.insert(entry("GET:/a", 1, true));
+        index.insert(entry("GET:/a", 1, BACKEND));
         let get = || index.get(&key).unwrap();
         assert_eq!(get().life.used_at(), 0, "stored is not used");
         let before = get();
         before.life.touch(100);
-        index.insert(entry("GET:/a", 2, true));
+        index.insert(entry("GET:/a", 2, BACKEND));
         assert_eq!(get().life.used_at(), 100);
         assert_eq!(get().life.number(), before.life.number());
     }

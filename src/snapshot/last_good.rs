@@ -34,6 +34,33 @@ pub(super) struct Refusals {
     notice: Throttle,
 }
 
+impl Refusals {
+    /// What the backend says twice it means. Whether it was said before is asked where it is not known.
+    fn is_said_twice(
+        &self,
+        place: (KeyHash, Option<VariantId>),
+        seal: Seal,
+        was_refused: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut last = lock(&self.last);
+        let is_again = match last.get(&place) {
+            Some(known) => *known == seal,
+            None => was_refused(),
+        };
+        if is_again {
+            last.remove(&place);
+            return true;
+        }
+        if last.len() >= MOST
+            && let Some(one) = last.keys().next().copied()
+        {
+            last.remove(&one);
+        }
+        last.insert(place, seal);
+        false
+    }
+}
+
 /// So many renderings are remembered; of others the log is asked.
 const MOST: usize = 1024;
 /// The log's name in the private folder.
@@ -100,23 +127,9 @@ impl Store {
                 return Ok(());
             }
         };
-        {
-            let mut last = lock(&self.refusals.last);
-            // What the backend says twice it means.
-            let is_again = match last.get(&place) {
-                Some(known) => *known == seal,
-                None => self.was_refused(new, &seal, self.clock_of((stem, id), old, stored)),
-            };
-            if is_again {
-                last.remove(&place);
-                return Ok(());
-            }
-            if last.len() >= MOST
-                && let Some(one) = last.keys().next().copied()
-            {
-                last.remove(&one);
-            }
-            last.insert(place, seal);
+        let was_refused = || self.was_refused(new, &seal, self.clock_of((stem, id), old, stored));
+        if self.refusals.is_said_twice(place, seal, was_refused) {
+            return Ok(());
         }
         self.note_refused(&Refused {
             at: self.options.clock.unix_seconds(),

@@ -77,23 +77,16 @@ fn asset_of(entry: &KeyEntry) -> Option<PartHash> {
 mod tests {
     use super::*;
     use crate::assets::Assets;
-    use crate::head::{Generated, RenderingOrigin};
+    use crate::head::RenderingOrigin;
     use crate::key::Key;
-    use crate::snapshot::forms::Coded;
     use crate::snapshot::index::VariantEntry;
     use crate::snapshot::life::Life;
 
     fn entry(text: &str, names: &[&str]) -> KeyEntry {
-        let dir = tempfile::tempdir().unwrap();
         let key = Key::from_text(text);
         let variant = VariantEntry {
-            id: None,
-            digest: 0,
-            generated: Generated::At(7),
-            sidecar: crate::fsops::Fs::default().stat(dir.path()).unwrap().stamp(),
-            blocks: 1,
-            coded: Coded::default(),
             rendering: Some(RenderingOrigin::Backend),
+            ..VariantEntry::nowhere()
         };
         let host = crate::key::part_of(text, "host");
         let assets = Assets::of(names.iter().copied());

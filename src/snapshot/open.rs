@@ -1,6 +1,5 @@
 //! Opening a directory: its marker, its lock, what a crash left, and the threads that serve it.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -15,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fsops::{File, Fs};
 use crate::key::KeyHash;
 
-use super::companions::write_companions;
+use super::companions::{self, write_companions};
 use super::layout::{MARKER, PRIVATE};
 use super::ledger::Ledger;
 use super::lock::WriteLock;
@@ -75,25 +74,7 @@ impl Store {
 
     /// A name that only this directory has, made up once, which tells a loop from a chain of two proxies.
     pub(crate) fn directory_id(&self) -> String {
-        let path = self.private("id");
-        let known = self
-            .fs
-            .read_small(&path, 64)
-            .ok()
-            .and_then(|(bytes, _)| String::from_utf8(bytes).ok());
-        let is_id = |id: &String| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if let Some(id) = known.filter(is_id) {
-            return id;
-        }
-        let id = format!("{:08x}", RandomState::new().hash_one(&self.root) >> 32);
-        let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
-            self.fs.write(file.as_file_mut(), &path, id.as_bytes())?;
-            self.fs.persist(file, &path).map(drop)
-        });
-        if let Err(error) = written {
-            tracing::debug!(path = %path.display(), %error, "the directory's name is another at the next start");
-        }
-        id
+        companions::id(&self.fs, &self.root)
     }
 
     pub(super) fn start(root: PathBuf, fs: Fs, options: StoreOptions) -> Result<Arc<Self>, Fault> {

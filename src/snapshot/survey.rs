@@ -341,6 +341,12 @@ impl Survey {
         self.fs.stat(&self.root.join(path))
     }
 
+    /// The name that only this directory has, if a server has given it one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn directory_id(&self) -> Option<String> {
+        super::companions::known_id(&self.fs, &self.root)
+    }
+
     /// What was refused in favour of what is stored, the oldest first.
     pub(crate) fn refused(&self) -> Vec<Refused> {
         read_refused(&self.fs, &self.root.join(PRIVATE))

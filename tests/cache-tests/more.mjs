@@ -108,6 +108,21 @@ const ages = {
   ],
 };
 
+const lifetimes = {
+  ours: true,
+  id: 'more-lifetime',
+  name: 'Cache-Control that is not of its grammar',
+  tests: [
+    ...[
+      ['semicolon', `${HOUR};x`],
+      ['semicolon-before', `public; ${HOUR}`],
+      ['space', `${HOUR} x`],
+      ['open-quote', `x="y, ${HOUR}`],
+    ].map(([id, value]) => once(`more-lifetime-${id}`, `${value} is stale`, [unseen('Cache-Control', value)], 'not_cached')),
+    once('more-lifetime-shorter', 'A lifetime beside one that is none is stale', [unseen('Cache-Control', `${HOUR};x, ${HOUR}`)], 'not_cached'),
+  ],
+};
+
 const dates = {
   ours: true,
   id: 'more-expires',
@@ -242,4 +257,4 @@ const interims = {
   ],
 };
 
-export default [targeted, ages, dates, stale, interims];
+export default [targeted, ages, lifetimes, dates, stale, interims];

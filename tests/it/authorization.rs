@@ -1,9 +1,10 @@
 //! Requests with `Authorization`: past the cache, or, where fills carry it, shared by the answer's leave alone.
 
-use phantom_frame::{FillMode, Reason, Settings};
+use phantom_frame::{FillMode, Reason};
 
 use crate::rig::client::Request;
 use crate::rig::{Answer, Backend, Gate, Proxy, Recorded, Setup, get};
+use crate::transparent::{transparent, transparent_with};
 
 /// Says who is seen, and `control`.
 async fn greeting(control: &'static str) -> Backend {
@@ -15,18 +16,6 @@ async fn greeting(control: &'static str) -> Backend {
 fn greet(request: &Recorded, control: &str) -> Answer {
     let name = request.field("authorization").unwrap_or("nobody").to_owned();
     Answer::page(name).with("Cache-Control", control)
-}
-
-async fn transparent(backend: &Backend) -> Proxy {
-    transparent_with(backend, |_| {}).await
-}
-
-async fn transparent_with(backend: &Backend, change: fn(&mut Settings)) -> Proxy {
-    Proxy::with(backend, move |settings| {
-        settings.fill = FillMode::Transparent;
-        change(settings);
-    })
-    .await
 }
 
 fn as_user(target: &str, name: &str) -> Request {

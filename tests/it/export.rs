@@ -78,6 +78,12 @@ async fn pages_are_files_where_a_server_of_files_looks_for_them() {
     backend.on("/feed", file("application/rss+xml", "<rss/>"));
     backend.on("/404.html", html("not here"));
     backend.on("/moved", Answer::new(301).with("Location", "blog/hello"));
+    backend.on(
+        "/moved-away",
+        Answer::new(302)
+            .with("Location", "https://other.test/a b\tc")
+            .with("Cache-Control", "max-age=60"),
+    );
     backend.on("/search", html("found"));
     let mut proxy = start(&backend).await;
     let pages = [
@@ -87,6 +93,7 @@ async fn pages_are_files_where_a_server_of_files_looks_for_them() {
         "/feed",
         "/404.html",
         "/moved",
+        "/moved-away",
         "/search?q=1",
     ];
     store(&mut proxy, &pages).await;
@@ -102,7 +109,10 @@ async fn pages_are_files_where_a_server_of_files_looks_for_them() {
         ("s.css", "a{}"),
         ("feed", "<rss/>"),
         ("404.html", "not here"),
-        ("_redirects", "/moved /blog/hello 301\n"),
+        (
+            "_redirects",
+            "/moved /blog/hello 301\n/moved-away https://other.test/a%20bc 302\n",
+        ),
         (
             "_headers",
             "/feed\n  content-type: application/rss+xml\n/s.css\n  cache-control: public, max-age=31536000, immutable\n",
@@ -116,7 +126,7 @@ async fn pages_are_files_where_a_server_of_files_looks_for_them() {
             exported.redirects,
             exported.has_missing_page
         ),
-        (7, 1, true)
+        (7, 2, true)
     );
     let left_out: Vec<_> = exported
         .left_out
@@ -125,6 +135,27 @@ async fn pages_are_files_where_a_server_of_files_looks_for_them() {
         .collect();
     assert_eq!(left_out, [("/search?q=1", Why::Query)]);
     assert_eq!(backend.total(), asked, "the backend is not asked");
+}
+
+#[tokio::test]
+async fn where_nothing_is_stored_a_site_that_was_exported_stays() {
+    let backend = Backend::start().await;
+    backend.on("/", html("home"));
+    let mut proxy = start(&backend).await;
+    store(&mut proxy, &["/"]).await;
+    let (_dir, site) = folder();
+    assert!(exported(&proxy, &site).await.is_whole());
+
+    proxy.trigger().refresh().await.expect("an invalidation");
+    let (_other, fresh) = folder();
+    for folder in [&site, &fresh] {
+        let empty = exported(&proxy, folder).await;
+        assert!(empty.is_empty && !empty.is_whole(), "{empty:?}");
+        assert!(empty.written.is_empty() && empty.removed.is_empty(), "{empty:?}");
+    }
+
+    assert_eq!(read(&site, "index.html"), "home");
+    assert!(!fresh.exists(), "nothing was made");
 }
 
 #[tokio::test]

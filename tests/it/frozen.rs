@@ -13,6 +13,7 @@ use phantom_frame::{
     CreateProxyConfig, ErrorKind, Reason, RefreshError, RefreshMode, Settings, create_proxy,
 };
 
+use crate::rig::log::Log;
 use crate::rig::{Answer, Backend, Proxy, Response, Serving, Setup, get, head, post, request};
 
 /// A site with a few pages.
@@ -318,8 +319,18 @@ async fn invalidation_is_refused_with_409() {
 
     let refused = proxy.trigger().refresh().await;
     assert!(matches!(refused, Err(RefreshError::Frozen)), "{refused:?}");
-    let refused = proxy.trigger().refresh_matching(&["/"], RefreshMode::Stale).await;
+    let log = Log::watching(&["/refused-where-frozen"]);
+    let pattern = "/refused-where-frozen";
+    let refused = proxy
+        .trigger()
+        .refresh_matching(&[pattern], RefreshMode::Stale)
+        .await;
     assert!(matches!(refused, Err(RefreshError::Frozen)), "{refused:?}");
+    let told = log.lines_with(pattern);
+    assert!(
+        told.iter().all(|line| line.starts_with("WARN ")) && told.len() == 1,
+        "nobody has to act: {told:?}"
+    );
     let control = Serving::start(create_control_router(proxy.trigger(), Some("t".into()))).await;
     let asked = post("/refresh-cache", "").with("Authorization", "Bearer t");
     let response = control.client().send(asked).await;

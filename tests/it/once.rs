@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phantom_frame::RefreshMode;
 
-use crate::rig::{Answer, Backend, Gate, Proxy, Setup, eventually, get, post};
+use crate::rig::{Answer, Backend, Gate, Proxy, Recorded, Setup, eventually, get, post};
 
 /// Revalidating a variant by Last-Modified overwrites the base with the variant's body.
 #[tokio::test]
@@ -106,15 +106,7 @@ async fn a_replayed_mark_survives_another_restart() {
     let mut proxy = Proxy::start(&backend).await;
     proxy.warm("/").await;
     proxy.stop().await;
-    let far = (std::time::SystemTime::now() + Duration::from_secs(60))
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
-    fs::write(
-        proxy.dir().join(".phantom/invalidations"),
-        format!("{far} stale /\n"),
-    )
-    .unwrap();
+    proxy.leave_in_log(&["stale /"]);
     proxy.start_again().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.restart().await;
@@ -267,23 +259,27 @@ async fn a_404_on_validation_takes_the_stored_page_out() {
     assert_ne!(response.text(), "page");
 }
 
+const MIB: usize = 1 << 20;
+
+/// In front of a page of so many MiB, which begins like that, and outgrows `max_body`, in MiB too.
+async fn outgrown(backend: &Backend, (first, size): (Answer, usize), max_body: u64) -> Proxy {
+    let parts = (1..size).map(|_| vec![b'b'; MIB]);
+    backend.on("/", parts.fold(first, Answer::body));
+    Setup::over(backend)
+        .with(move |settings| {
+            settings.max_body = max_body << 20;
+            settings.body_timeout = Duration::from_secs(1);
+        })
+        .start()
+        .await
+}
+
 /// Slow readers of a body that outgrew max_body are not cut while they read.
 #[tokio::test]
 async fn a_slow_reader_of_a_large_body_gets_all_of_it() {
     let backend = Backend::start().await;
-    const MIB: usize = 1 << 20;
-    let mut answer = Answer::page(vec![b'a'; MIB]).chunked();
-    for _ in 0..47 {
-        answer = answer.body(vec![b'b'; MIB]);
-    }
-    backend.on("/", answer);
-    let proxy = Setup::over(&backend)
-        .with(|settings| {
-            settings.max_body = 24 << 20;
-            settings.body_timeout = Duration::from_secs(1);
-        })
-        .start()
-        .await;
+    let first = Answer::page(vec![b'a'; MIB]).chunked();
+    let proxy = outgrown(&backend, (first, 48), 24).await;
     let mut exchange = proxy.client().open(get("/")).await;
     for n in 1..=40 {
         exchange.at_least(n * MIB).await;
@@ -293,23 +289,22 @@ async fn a_slow_reader_of_a_large_body_gets_all_of_it() {
     assert_eq!(response.body.len(), 48 * MIB);
 }
 
+fn in_language(word: &str, request: &Recorded) -> Answer {
+    let language = request.field("accept-language").unwrap_or("none");
+    Answer::page(format!("{word} {language}")).with("Vary", "Accept-Language")
+}
+
 /// The base sidecar was deleted: no old variant comes back.
 #[tokio::test]
 async fn deleting_the_base_sidecar_takes_the_variants_along() {
     let backend = Backend::start().await;
-    backend.on_fn("/", |request| {
-        let language = request.field("accept-language").unwrap_or("none").to_owned();
-        Answer::page(format!("old {language}")).with("Vary", "Accept-Language")
-    });
+    backend.on_fn("/", |request| in_language("old", request));
     let proxy = Proxy::start(&backend).await;
     proxy.get("/").await;
     for language in ["de", "fr"] {
         proxy.send(get("/").with("Accept-Language", language)).await;
     }
-    backend.on_fn("/", |request| {
-        let language = request.field("accept-language").unwrap_or("none").to_owned();
-        Answer::page(format!("new {language}")).with("Vary", "Accept-Language")
-    });
+    backend.on_fn("/", |request| in_language("new", request));
     for file in proxy.pages() {
         if !file.contains('~') {
             fs::remove_file(proxy.dir().join(file)).unwrap();
@@ -329,20 +324,9 @@ async fn deleting_the_base_sidecar_takes_the_variants_along() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_was_cut_off_sees_it() {
     let backend = Backend::start().await;
-    const MIB: usize = 1 << 20;
     let gate = Gate::new();
-    let mut answer = Answer::page(vec![b'a'; MIB]).chunked().wait(&gate);
-    for _ in 0..63 {
-        answer = answer.body(vec![b'b'; MIB]);
-    }
-    backend.on("/", answer);
-    let proxy = Setup::over(&backend)
-        .with(|settings| {
-            settings.max_body = 16 << 20;
-            settings.body_timeout = Duration::from_secs(1);
-        })
-        .start()
-        .await;
+    let first = Answer::page(vec![b'a'; MIB]).chunked().wait(&gate);
+    let proxy = outgrown(&backend, (first, 64), 16).await;
     let mut slow = proxy.client().open(get("/")).await;
     let fast = proxy.client().open(get("/")).await;
     slow.at_least(MIB / 2).await;

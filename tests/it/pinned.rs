@@ -130,13 +130,7 @@ async fn what_a_crash_left_in_the_log_spares_what_is_pinned_by_then() {
     proxy.warm("/kept").await;
     proxy.warm("/other").await;
     proxy.stop().await;
-    let later = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_nanos()
-        + 60_000_000_000;
-    let journal = proxy.dir().join(".phantom/invalidations");
-    std::fs::write(&journal, format!("{later} delete *\n")).expect("the log");
+    proxy.leave_in_log(&["delete *"]);
 
     let listed = proxy.artefact(|artefact| {
         let mut lines = Vec::new();

@@ -112,10 +112,15 @@ async fn a_visitor_who_goes_away_does_not_stop_the_fill() {
     assert_eq!(backend.count("/"), 1);
 }
 
+/// A page of which the rest waits.
+async fn in_two_parts(middle: &Gate) -> Backend {
+    Backend::with("/", Answer::page("one ").wait(middle).body("two")).await
+}
+
 #[tokio::test]
 async fn a_visitor_who_goes_away_in_the_middle_does_not_stop_the_fill() {
     let middle = Gate::new();
-    let backend = Backend::with("/", Answer::page("one ").wait(&middle).body("two")).await;
+    let backend = in_two_parts(&middle).await;
     let proxy = Proxy::start(&backend).await;
 
     let mut visitor = proxy.client().open(get("/")).await;
@@ -130,7 +135,7 @@ async fn a_visitor_who_goes_away_in_the_middle_does_not_stop_the_fill() {
 #[tokio::test]
 async fn followers_get_the_whole_page_when_the_leader_goes_away() {
     let middle = Gate::new();
-    let backend = Backend::with("/", Answer::page("one ").wait(&middle).body("two")).await;
+    let backend = in_two_parts(&middle).await;
     let proxy = Proxy::start(&backend).await;
     let mut leader = proxy.client().open(get("/")).await;
     leader.at_least(4).await;
@@ -147,7 +152,7 @@ async fn followers_get_the_whole_page_when_the_leader_goes_away() {
 #[tokio::test]
 async fn a_fill_that_nobody_reads_ends_at_its_time() {
     let middle = Gate::new();
-    let backend = Backend::with("/", Answer::page("one ").wait(&middle).body("two")).await;
+    let backend = in_two_parts(&middle).await;
     let proxy = Proxy::with(&backend, |settings| {
         settings.fill_timeout = Duration::from_millis(100);
     })

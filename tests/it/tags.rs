@@ -122,11 +122,7 @@ async fn what_bears_the_tag_goes_and_nothing_else() {
         }
         let refreshed = proxy.trigger().refresh_tags(tags, RefreshMode::Delete).await;
         assert_eq!(refreshed.expect("tags").removed, taken.len() as u64, "{tags:?}");
-        assert_eq!(proxy.pages().len(), 2 * (PATHS.len() - taken.len()), "{tags:?}");
-        for path in PATHS {
-            let hit = proxy.get(path).await.cache().hit;
-            assert_eq!(hit, !taken.contains(&path), "{path} after {tags:?}");
-        }
+        proxy.assert_gone(&PATHS, taken, &format!("{tags:?}")).await;
     }
 }
 
@@ -181,14 +177,7 @@ async fn a_tag_that_only_the_log_holds_is_replayed() {
             proxy.warm(path).await;
         }
         proxy.stop().await;
-        // As a process leaves it that died as soon as the invalidation was in force.
-        let later = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_nanos()
-            + 60_000_000_000;
-        let journal = proxy.dir().join(".phantom/invalidations");
-        std::fs::write(&journal, format!("{later} {word} tag:post-1\n")).expect("the log");
+        proxy.leave_in_log(&[&format!("{word} tag:post-1")]);
 
         proxy.start_again().await;
         proxy.until_ready().await;

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::rig::backend::Step;
-use crate::rig::{Answer, Backend, Setup, get, post};
+use crate::rig::{Answer, Backend, Proxy, Setup, get, post};
 
 /// TLS in front of a backend, under a certificate of its own for `localhost`.
 struct Secured {
@@ -59,6 +59,17 @@ impl Secured {
     }
 }
 
+impl Secured {
+    /// A proxy that knows who has signed its certificate.
+    async fn trusted(&self) -> Proxy {
+        let ca = self.ca.clone();
+        Setup::over_url(self.url())
+            .with(move |settings| settings.backend_ca = Some(ca.clone()))
+            .start()
+            .await
+    }
+}
+
 impl Drop for Secured {
     fn drop(&mut self) {
         self.task.abort();
@@ -85,11 +96,7 @@ async fn pages_come_over_https() {
     let backend = Backend::with("/", Answer::page("secured")).await;
     backend.on_fn("/echo", |request| Answer::page(request.body.clone()));
     let secured = Secured::over(&backend).await;
-    let ca = secured.ca.clone();
-    let proxy = Setup::over_url(secured.url())
-        .with(move |settings| settings.backend_ca = Some(ca.clone()))
-        .start()
-        .await;
+    let proxy = secured.trusted().await;
 
     proxy.warm("/").await.assert(200, "secured");
     proxy.send(post("/echo", "sent")).await.assert(200, "sent");
@@ -114,11 +121,7 @@ async fn a_tunnel_goes_over_https() {
     )
     .await;
     let secured = Secured::over(&backend).await;
-    let ca = secured.ca.clone();
-    let proxy = Setup::over_url(secured.url())
-        .with(move |settings| settings.backend_ca = Some(ca.clone()))
-        .start()
-        .await;
+    let proxy = secured.trusted().await;
 
     let request = get("/ws").with("Connection", "Upgrade").with("Upgrade", "echo");
     let exchange = proxy.client().open(request).await;

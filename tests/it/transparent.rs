@@ -4,11 +4,11 @@ use phantom_frame::{FillMode, Reason, Settings};
 
 use crate::rig::{Answer, Backend, Gate, Proxy, get};
 
-async fn transparent(backend: &Backend) -> Proxy {
+pub(crate) async fn transparent(backend: &Backend) -> Proxy {
     transparent_with(backend, |_| {}).await
 }
 
-async fn transparent_with(backend: &Backend, change: fn(&mut Settings)) -> Proxy {
+pub(crate) async fn transparent_with(backend: &Backend, change: fn(&mut Settings)) -> Proxy {
     Proxy::with(backend, move |settings| {
         settings.fill = FillMode::Transparent;
         change(settings);

@@ -19,7 +19,7 @@ use phantom_frame::config::{Key, Sources, keys};
 pub(crate) use compare::{Compare, Format, Pages, Twice};
 pub(crate) use export::Export;
 pub(crate) use init::Init;
-pub(crate) use inspect::{Inspect, Order, Site};
+pub(crate) use inspect::{Care, Inspect, Order, Shown, Site};
 pub(crate) use prerender::{Limits, Names, Prerender};
 
 const ABOUT: &str = "A prerender server: a reverse proxy whose cache is a directory of files you own";

@@ -12,6 +12,15 @@ pub(crate) const HEADING: Style = Style::new().dimmed();
 /// What a line is about.
 pub(crate) const STRONG: Style = Style::new().bold();
 
+/// Who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A person.
+    Text,
+    /// A program.
+    Json,
+}
+
 /// See the module.
 pub(crate) struct Out {
     stream: BufWriter<anstream::Stdout>,

@@ -44,10 +44,14 @@ impl Found {
         }
     }
 
-    /// The next one; an asset only where no page is under way that may lead to others.
-    pub(super) fn next(&mut self, is_under_way: bool) -> Option<Stop> {
-        let asset = |assets: &mut VecDeque<Stop>| (!is_under_way).then(|| assets.pop_front()).flatten();
-        self.pages.pop_front().or_else(|| asset(&mut self.assets))
+    /// The next one where pages are under way that may lead to others, which come before assets.
+    pub(super) fn next_page(&mut self) -> Option<Stop> {
+        self.pages.pop_front()
+    }
+
+    /// The next one where nothing is under way.
+    pub(super) fn next(&mut self) -> Option<Stop> {
+        self.next_page().or_else(|| self.assets.pop_front())
     }
 
     pub(super) fn left(&self) -> u64 {

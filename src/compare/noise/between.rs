@@ -20,9 +20,8 @@ const LONGEST: usize = 80;
 /// What differs.
 pub(in crate::compare) fn between(first: &Rendition, second: &Rendition) -> Vec<Noise> {
     let mut noises = Vec::new();
-    let is_same_body = first.seal == second.seal;
-    headers(first, second, is_same_body, &mut noises);
-    if is_same_body {
+    headers(first, second, &mut noises);
+    if first.seal == second.seal {
         return noises;
     }
     let (Some(one), Some(other)) = (&first.body, &second.body) else {
@@ -54,10 +53,11 @@ impl Noise {
     }
 }
 
-fn headers(first: &Rendition, second: &Rendition, is_same_body: bool, noises: &mut Vec<Noise>) {
+fn headers(first: &Rendition, second: &Rendition, noises: &mut Vec<Noise>) {
     let mut names: Vec<&HeaderName> = first.headers.keys().chain(second.headers.keys()).collect();
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
+    let is_same_body = first.seal == second.seal;
     let is_kept = |name: &HeaderName| {
         let mut heads = [first, second].into_iter().filter_map(|one| one.head.as_ref());
         let is_validator = *name == header::ETAG || *name == header::LAST_MODIFIED;

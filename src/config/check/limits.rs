@@ -53,13 +53,18 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), Error> {
         .with_hint("write a number such as 30, or 0 to let a page be of any length"));
     }
     for (setting, ttl) in [("default_ttl", Some(settings.default_ttl)), ("ttl", settings.ttl)] {
-        if let Some(Ttl::For(ttl)) = ttl
-            && ttl.as_secs() > 1 << 31
-        {
+        let Some(Ttl::For(ttl)) = ttl else {
+            continue;
+        };
+        if ttl.as_secs() > 1 << 31 {
             return Err(
                 Error::config(setting, format!("`{setting}` is longer than 68 years"))
                     .with_hint("write \"forever\""),
             );
+        }
+        if ttl.as_secs() == 0 && !ttl.is_zero() {
+            let what = format!("`{setting}` is shorter than a second, and lifetimes are counted in seconds");
+            return Err(Error::config(setting, what).with_hint("write \"1s\", or 0 for no lifetime"));
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ impl ConfigFile {
             Given::Integer(number) => usize::try_from(number).ok(),
             _ => None,
         };
-        number.ok_or_else(|| self.misfit(name, "a number", &given, value.span()))
+        number.ok_or_else(|| self.misfit(name, "a number", &given.describe(), value.span()))
     }
 
     fn scope(&self, value: &Spanned<DeValue<'_>>) -> Result<Scope, ConfigError> {
@@ -60,7 +60,7 @@ impl ConfigFile {
             _ => None,
         };
         let expected = "\"missing\", \"stale\" or \"all\"";
-        found.ok_or_else(|| self.misfit("scope", expected, &given, value.span()))
+        found.ok_or_else(|| self.misfit("scope", expected, &given.describe(), value.span()))
     }
 }
 

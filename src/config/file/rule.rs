@@ -112,7 +112,7 @@ impl ConfigFile {
     pub(super) fn switch(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<bool, ConfigError> {
         let given = scalar(value.get_ref());
         given.switch().map_err(|misfit| {
-            self.misfit(name, misfit.expected, &given, value.span())
+            self.misfit(name, misfit.expected, &given.describe(), value.span())
                 .with_hint(misfit.hint)
         })
     }

@@ -315,19 +315,21 @@ pub(super) fn pieces(text: &str, whole: &str) -> Result<Vec<Piece>, RuleError> {
 }
 
 #[cfg(test)]
+pub(super) fn source(text: &str) -> Source {
+    Source::parse(text, Path::new("/base")).unwrap()
+}
+
+#[cfg(test)]
+pub(super) fn captures(pairs: &[(&str, &str)]) -> Captures {
+    pairs
+        .iter()
+        .map(|(name, text)| ((*name).into(), (*text).into()))
+        .collect()
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    fn source(text: &str) -> Source {
-        Source::parse(text, Path::new("/base")).unwrap()
-    }
-
-    fn captures(pairs: &[(&str, &str)]) -> Captures {
-        pairs
-            .iter()
-            .map(|(name, text)| ((*name).into(), (*text).into()))
-            .collect()
-    }
 
     #[test]
     fn paths_match_files() {

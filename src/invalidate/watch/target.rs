@@ -124,20 +124,8 @@ fn encode(text: &str, is_kept: impl Fn(u8) -> bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::super::rule::{captures, source};
     use super::*;
-
-    fn source(text: &str) -> Source {
-        Source::parse(text, Path::new("/base")).unwrap()
-    }
-
-    fn captures(pairs: &[(&str, &str)]) -> Captures {
-        pairs
-            .iter()
-            .map(|(name, text)| ((*name).into(), (*text).into()))
-            .collect()
-    }
 
     #[test]
     fn patterns_hold_what_was_captured() {

@@ -4,22 +4,8 @@ mod transparent;
 
 use super::*;
 use crate::headers::header_map;
-use crate::key::{HostInKey, QueryOrder};
 use crate::policy::forward::Trust;
 use std::sync::Arc;
-
-fn key_rules() -> KeyRules {
-    KeyRules {
-        host: HostInKey::Part,
-        headers: Vec::new(),
-        cookies: Vec::new(),
-        ignore_query: NameList::default(),
-        keep_query: None,
-        query_order: QueryOrder::AsSent,
-        languages: Languages::default(),
-        custom: None,
-    }
-}
 
 fn rules(mode: FillMode) -> FillRules {
     FillRules {
@@ -117,8 +103,8 @@ const VISITOR: &[(&str, &str)] = &[
 
 #[test]
 fn nothing_of_the_visitor_is_sent() {
-    let nobody = fill(&[], &[], &key_rules());
-    let visitor = fill(VISITOR, &[], &key_rules());
+    let nobody = fill(&[], &[], &KeyRules::by_host());
+    let visitor = fill(VISITOR, &[], &KeyRules::by_host());
     assert_eq!(visitor.headers, nobody.headers);
     assert_eq!(visitor.sent, nobody.sent);
     assert_eq!(nobody.headers["accept"], "text/html,*/*;q=0.8");
@@ -146,8 +132,8 @@ fn fields_that_no_fill_carries_are_not_learnt_either() {
         .filter(|name: &HeaderName| !["accept-language", "x-anything", "x-hop"].contains(&name.as_str()))
         .filter(|name| *name != header::USER_AGENT && *name != header::ACCEPT)
         .collect();
-    let nobody = fill(&[], &[], &key_rules());
-    let visitor = fill(VISITOR, &learned, &key_rules());
+    let nobody = fill(&[], &[], &KeyRules::by_host());
+    let visitor = fill(VISITOR, &learned, &KeyRules::by_host());
     assert_eq!(visitor.headers, nobody.headers);
     assert_eq!(visitor.sent, nobody.sent);
 }
@@ -161,7 +147,7 @@ fn preset_and_learned_fields_go_out_and_are_remembered() {
             ("x-other", "1"),
         ],
         &[header::ACCEPT_LANGUAGE, header::COOKIE],
-        &key_rules(),
+        &KeyRules::by_host(),
     );
     assert_eq!(sent.unkeyed, ["accept-language", "rsc"]);
     assert_eq!(sent.headers["accept-language"], "de,en");
@@ -170,15 +156,15 @@ fn preset_and_learned_fields_go_out_and_are_remembered() {
 
 #[test]
 fn a_learned_field_that_the_client_does_not_send_is_not_sent() {
-    let sent = fill(&[], &[header::ACCEPT], &key_rules());
+    let sent = fill(&[], &[header::ACCEPT], &KeyRules::by_host());
     assert!(!sent.headers.contains_key("accept"), "{:?}", sent.headers);
     assert!(sent.unkeyed.is_empty());
-    assert_ne!(sent.sent, fill(&[], &[], &key_rules()).sent);
+    assert_ne!(sent.sent, fill(&[], &[], &KeyRules::by_host()).sent);
 }
 
 #[test]
 fn key_headers_and_key_cookies_go_out_as_part_of_the_key() {
-    let mut rules = key_rules();
+    let mut rules = KeyRules::by_host();
     rules.headers = vec!["x-device".parse().unwrap(), header::ACCEPT_LANGUAGE];
     rules.cookies = vec!["theme".into()];
     let fields = [
@@ -197,7 +183,7 @@ fn key_headers_and_key_cookies_go_out_as_part_of_the_key() {
 fn languages_go_out_as_one_of_the_site_s_wherever_they_are_named() {
     for mode in [FillMode::Canonical, FillMode::Transparent] {
         for (value, expected) in [("de-CH-1996, en;q=0.3", Some("de-CH")), ("fr", None)] {
-            let mut keyed = key_rules();
+            let mut keyed = KeyRules::by_host();
             keyed.languages = Languages::new(["en", "de-CH"]);
             let learned = keyed.clone();
             keyed.headers = vec![header::ACCEPT_LANGUAGE];
@@ -219,7 +205,7 @@ fn languages_go_out_as_one_of_the_site_s_wherever_they_are_named() {
 #[test]
 fn unkeyed_fields_go_along_unchanged_and_select_nothing() {
     let fields = [("traceparent", "00-1"), ("x-trace", "a"), ("x-trace", "b")];
-    let sent = fill(&fields, &["x-trace".parse().unwrap()], &key_rules());
+    let sent = fill(&fields, &["x-trace".parse().unwrap()], &KeyRules::by_host());
     assert_eq!(sent.headers["traceparent"], "00-1");
     let lines: Vec<_> = sent.headers.get_all("x-trace").iter().collect();
     assert_eq!(lines, ["a", "b"]);
@@ -228,7 +214,7 @@ fn unkeyed_fields_go_along_unchanged_and_select_nothing() {
 
 #[test]
 fn with_a_custom_key_what_it_does_not_read_is_left_out() {
-    let mut rules = key_rules();
+    let mut rules = KeyRules::by_host();
     rules.custom = Some(Arc::new(|info| {
         let language = info
             .headers
@@ -252,14 +238,14 @@ fn with_a_custom_key_what_it_does_not_read_is_left_out() {
 
 #[test]
 fn a_missing_page_is_asked_for_again_as_scripts_ask() {
-    let page = fill(VISITOR, &[], &key_rules());
+    let page = fill(VISITOR, &[], &KeyRules::by_host());
     assert_eq!((page.purpose, page.class), (Purpose::Page, Class::Document));
     let asked = Asked {
         fields: VISITOR,
         apart: Some(Class::Other),
         ..Asked::default()
     };
-    let missing = asked.fill(&key_rules());
+    let missing = asked.fill(&KeyRules::by_host());
     assert_eq!((missing.purpose, missing.class), (Purpose::Missing, Class::Other));
     assert_eq!(missing.headers["accept"], "*/*");
     assert_eq!(missing.headers["sec-fetch-dest"], "empty");
@@ -281,7 +267,7 @@ fn a_target_that_is_none_is_refused() {
 
 #[test]
 fn key_headers_carry_no_disguise() {
-    let mut key_rules = key_rules();
+    let mut key_rules = KeyRules::by_host();
     key_rules.headers = vec!["content_length".parse().unwrap(), "x_theme".parse().unwrap()];
     let sent = fill(&[("content_length", "7"), ("x_theme", "dark")], &[], &key_rules);
     assert!(!sent.headers.contains_key("content_length"));
@@ -290,7 +276,7 @@ fn key_headers_carry_no_disguise() {
 
 #[test]
 fn a_field_is_new_to_a_key_unless_every_fill_may_have_carried_it() {
-    let mut key_rules = key_rules();
+    let mut key_rules = KeyRules::by_host();
     let fields = &[("rsc", "1"), ("accept-language", "de"), ("accept", "text/html")];
     let learned = [header::ACCEPT];
     let is_new = |fill: &FillRequest| {

@@ -261,9 +261,7 @@ async fn what_an_invalidation_has_yet_to_carry_out_counts() {
     }
     proxy.stop().await;
     // A crash came between the log and the files.
-    let later = crate::rig::proxy::unix_seconds(std::time::SystemTime::now()) + 3600;
-    let log = format!("{later}000000000 delete /gone\n{later}000000000 stale /kept\n");
-    fs::write(proxy.dir().join(".phantom/invalidations"), log).expect("the log");
+    proxy.leave_in_log(&["delete /gone", "stale /kept"]);
 
     let listed = rows(&proxy, None).await;
 

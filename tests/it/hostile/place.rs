@@ -64,6 +64,17 @@ impl Outside {
         contents(self.0.path())
     }
 
+    /// And little was said of it.
+    fn assert_untouched(&self, before: &BTreeMap<PathBuf, Vec<u8>>, proxy: &Proxy, what: &str) {
+        assert!(
+            self.contents() == *before,
+            "{what}: something outside was touched"
+        );
+        let dir = proxy.dir();
+        let said = log::trouble(|line| line.contains(dir.to_str().unwrap()));
+        assert!(said.len() <= 4, "{what}: {said:#?}");
+    }
+
     /// Puts `thing` where `place` is; false if this machine does not let us.
     async fn put(&self, thing: Thing, place: &Path) -> bool {
         remove_all(place).await;
@@ -165,13 +176,7 @@ async fn what_stands_in_a_files_place_is_a_miss_and_is_not_followed() {
                 refreshed.expect(&what);
                 let response = proxy.get("/a/page").await;
                 response.assert(200, "page /a/page");
-                assert!(
-                    outside.contents() == before,
-                    "{what}: something outside was touched"
-                );
-                let dir = proxy.dir();
-                let said = log::trouble(|line| line.contains(dir.to_str().unwrap()));
-                assert!(said.len() <= 4, "{what}: {said:#?}");
+                outside.assert_untouched(&before, &proxy, &what);
             }
         }
     }
@@ -214,13 +219,7 @@ async fn a_link_in_a_folders_place_is_followed_neither_to_read_nor_to_write_nor_
             // It cannot be carried out there, and is in force here.
             drop(proxy.trigger().refresh().await);
             assert!(!proxy.get("/a/b/page").await.cache().hit, "{what}");
-            assert!(
-                outside.contents() == before,
-                "{what}: something outside was touched"
-            );
-            let dir = proxy.dir();
-            let said = log::trouble(|line| line.contains(dir.to_str().unwrap()));
-            assert!(said.len() <= 4, "{what}: {said:#?}");
+            outside.assert_untouched(&before, &proxy, &what);
 
             fs::remove_file(&folder).unwrap();
             proxy.warm("/a/b/new").await;

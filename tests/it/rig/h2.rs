@@ -58,6 +58,19 @@ impl H2 {
 
     /// Begins a stream with these fields, exactly, and this body; gives its number.
     pub(crate) async fn begin(&mut self, fields: &[(&[u8], &[u8])], body: Option<&[u8]>) -> u32 {
+        match body {
+            None => self.send(fields, END_STREAM, None).await,
+            Some(body) => self.send(fields, 0, Some((END_STREAM, body))).await,
+        }
+    }
+
+    /// Begins a stream and does not end it.
+    pub(crate) async fn begin_and_stop(&mut self, fields: &[(&[u8], &[u8])], body: &[u8]) -> u32 {
+        self.send(fields, 0, Some((0, body))).await
+    }
+
+    /// Fields and a body, each with flags of its own.
+    async fn send(&mut self, fields: &[(&[u8], &[u8])], flags: u8, body: Option<(u8, &[u8])>) -> u32 {
         let number = self.next;
         self.next += 2;
         let mut block = Vec::new();
@@ -67,27 +80,10 @@ impl H2 {
             text(&mut block, name);
             text(&mut block, value);
         }
-        let end = if body.is_none() { END_STREAM } else { 0 };
-        let mut bytes = frame(HEADERS, END_HEADERS | end, number, &block);
-        if let Some(body) = body {
-            bytes.extend_from_slice(&frame(DATA, END_STREAM, number, body));
+        let mut bytes = frame(HEADERS, END_HEADERS | flags, number, &block);
+        if let Some((flags, body)) = body {
+            bytes.extend_from_slice(&frame(DATA, flags, number, body));
         }
-        self.write(&bytes).await;
-        number
-    }
-
-    /// Begins a stream and does not end it.
-    pub(crate) async fn begin_and_stop(&mut self, fields: &[(&[u8], &[u8])], body: &[u8]) -> u32 {
-        let number = self.next;
-        self.next += 2;
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            text(&mut block, name);
-            text(&mut block, value);
-        }
-        let mut bytes = frame(HEADERS, END_HEADERS, number, &block);
-        bytes.extend_from_slice(&frame(DATA, 0, number, body));
         self.write(&bytes).await;
         number
     }

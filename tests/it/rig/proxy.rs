@@ -520,6 +520,26 @@ impl Proxy {
         self.start_again().await;
     }
 
+    /// Leaves invalidations in the log (`delete /a`, `stale /b`), as a process does that died as soon as they were in
+    /// force: of a minute from now, which is later than any file.
+    pub(crate) fn leave_in_log(&self, invalidations: &[&str]) {
+        let later = unix_seconds(SystemTime::now()) + 60;
+        let lines = invalidations
+            .iter()
+            .map(|line| format!("{later}000000000 {line}\n"));
+        let log = self.dir().join(".phantom/invalidations");
+        fs::write(log, lines.collect::<String>()).expect("the log");
+    }
+
+    /// Of some paths, each stored without variants, these alone are gone, from the directory and for visitors.
+    pub(crate) async fn assert_gone(&self, paths: &[&str], gone: &[&str], what: &str) {
+        assert_eq!(self.pages().len(), 2 * (paths.len() - gone.len()), "{what}");
+        for path in paths {
+            let hit = self.get(path).await.cache().hit;
+            assert_eq!(hit, !gone.contains(path), "{path} after {what}");
+        }
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         self.setup.snapshots()
     }

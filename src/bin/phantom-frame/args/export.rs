@@ -35,12 +35,13 @@ nor be among them, and needs --force if it has files and no manifest. With
 
 --json: written, unchanged, removed, kept (file, why), redirects, not_found,
 left_out (url, why, detail), several, dead (page, link), origin (page, link),
-unread.
+unread, empty.
 
 Exit codes: 0 all well, also if pages with a query, another host's, variants or
 what is excluded were left out; 1 a link leads nowhere or to the backend, a page
-was lost, a file was in the way, or something could not be read; 2 wrong usage
-or configuration, or a folder that cannot be used.";
+was lost, a file was in the way, something could not be read, or there is no
+page at all, and then nothing is removed; 2 wrong usage or configuration, or a
+folder that cannot be used.";
 
 /// `export`
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use phantom_frame::artefact::{Asked, Question, Tombstone};
 use phantom_frame::config::Sources;
 
 use super::{sources_of, with_site};
+use crate::print::Form;
 
 /// Whose directory, and for whom it is printed.
 #[derive(Debug)]
@@ -14,17 +15,40 @@ pub(crate) struct Site {
     pub(crate) json: bool,
 }
 
+impl Site {
+    pub(crate) fn form(&self) -> Form {
+        match self.json {
+            true => Form::Json,
+            false => Form::Text,
+        }
+    }
+}
+
 /// What is to be done with it.
 #[derive(Debug)]
 pub(crate) enum Inspect {
     Ls { pattern: Option<String>, order: Order },
-    Show { url: String, body: bool },
+    Show { url: String, what: Shown },
     Explain(Question),
-    Verify { fix: bool },
+    Verify(Care),
     Rm { pattern: String, dry_run: bool },
     Gc,
     Reseal { pattern: Option<String> },
     Tombstone { url: String, tombstone: Tombstone },
+}
+
+/// What `show` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Page,
+    Body,
+}
+
+/// What `verify` does about what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    Told,
+    Fixed,
 }
 
 /// How `ls` prints.
@@ -171,107 +195,127 @@ Exit codes: 0; 1 it could not be written; 2 wrong usage or configuration.";
 
 /// See the module.
 pub(super) fn commands() -> [Command; 8] {
-    let pattern = || {
-        Arg::new("pattern")
-            .value_name("PATTERN")
-            .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\" [default: all]")
-    };
-    let url = || {
-        Arg::new("url")
-            .value_name("URL")
-            .required(true)
-            .help("A path, a full URL or a key: \"/blog\", \"GET:/blog?page=2\"")
-    };
-    let switch = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let command = |name: &'static str, about: &'static str, help: &'static str| {
-        with_site(Command::new(name).about(about).after_help(help))
-    };
     [
-        command("ls", "List what is stored", LS_HELP)
-            .arg(pattern())
-            .arg(
-                Arg::new("sort")
-                    .long("sort")
-                    .value_name("BY")
-                    .value_parser(PossibleValuesParser::new([
-                        "path", "size", "age", "status", "state",
-                    ]))
-                    .default_value("path")
-                    .help("In which order: the largest, oldest, worst first"),
-            )
-            .arg(switch("reverse", "The other way round").short('r'))
-            .arg(switch("tags", "What each is tagged with"))
-            .arg(
-                switch(
-                    "rejected",
-                    "What came and was no whole page, and did not replace one",
-                )
-                .conflicts_with_all(["tree", "tags", "reverse"]),
-            )
-            .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"])),
+        ls(),
         command("show", "Show one page: head, seal and files", SHOW_HELP)
             .arg(url())
             .arg(switch("body", "Print the body and nothing else").conflicts_with("json")),
-        command("explain", "Say how a request is answered, and why", EXPLAIN_HELP)
-            .arg(url())
-            .arg(
-                Arg::new("header")
-                    .long("header")
-                    .short('H')
-                    .value_name("NAME: VALUE")
-                    .action(ArgAction::Append)
-                    .value_parser(field)
-                    .help("A field of the request, as curl has it (repeatable)"),
-            )
-            .arg(
-                Arg::new("method")
-                    .long("method")
-                    .short('X')
-                    .value_name("METHOD")
-                    .help("The request's method [default: that of the key, or GET]"),
-            )
-            .arg(switch(
-                "live",
-                "Ask the backend, with this very request if it passes",
-            )),
+        explain(),
         command("verify", "Check every file and every seal", VERIFY_HELP)
             .arg(switch("fix", "Put right what can be, losing nothing")),
-        command("rm", "Remove what matches a pattern", RM_HELP)
-            .arg(
-                pattern()
-                    .required_unless_present("tag")
-                    .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
-            )
-            .arg(
-                Arg::new("tag")
-                    .long("tag")
-                    .value_name("TAG")
-                    .conflicts_with("pattern")
-                    .help("Those that the backend tagged so"),
-            )
-            .arg(switch("dry-run", "List what would go, and remove nothing").short('n')),
+        rm(),
         command("gc", "Finish, sweep and evict", GC_HELP),
         command("reseal", "Accept bodies that were changed by hand", RESEAL_HELP).arg(pattern()),
-        command("tombstone", "Have a page stay gone, or moved", TOMBSTONE_HELP)
-            .arg(url())
-            .arg(
-                Arg::new("status")
-                    .long("status")
-                    .value_name("CODE")
-                    .value_parser(PossibleValuesParser::new(["410", "301"]))
-                    .default_value("410")
-                    .help("What is answered"),
-            )
-            .arg(
-                Arg::new("location")
-                    .long("location")
-                    .value_name("URL")
-                    .required_if_eq("status", "301")
-                    .help("Where a 301 leads"),
-            ),
+        tombstone(),
     ]
+}
+
+fn command(name: &'static str, about: &'static str, help: &'static str) -> Command {
+    with_site(Command::new(name).about(about).after_help(help))
+}
+
+fn pattern() -> Arg {
+    Arg::new("pattern")
+        .value_name("PATTERN")
+        .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\" [default: all]")
+}
+
+fn url() -> Arg {
+    Arg::new("url")
+        .value_name("URL")
+        .required(true)
+        .help("A path, a full URL or a key: \"/blog\", \"GET:/blog?page=2\"")
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn ls() -> Command {
+    command("ls", "List what is stored", LS_HELP)
+        .arg(pattern())
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("BY")
+                .value_parser(PossibleValuesParser::new([
+                    "path", "size", "age", "status", "state",
+                ]))
+                .default_value("path")
+                .help("In which order: the largest, oldest, worst first"),
+        )
+        .arg(switch("reverse", "The other way round").short('r'))
+        .arg(switch("tags", "What each is tagged with"))
+        .arg(
+            switch(
+                "rejected",
+                "What came and was no whole page, and did not replace one",
+            )
+            .conflicts_with_all(["tree", "tags", "reverse"]),
+        )
+        .arg(switch("tree", "By folders, with their sums").conflicts_with_all(["json", "sort"]))
+}
+
+fn explain() -> Command {
+    command("explain", "Say how a request is answered, and why", EXPLAIN_HELP)
+        .arg(url())
+        .arg(
+            Arg::new("header")
+                .long("header")
+                .short('H')
+                .value_name("NAME: VALUE")
+                .action(ArgAction::Append)
+                .value_parser(field)
+                .help("A field of the request, as curl has it (repeatable)"),
+        )
+        .arg(
+            Arg::new("method")
+                .long("method")
+                .short('X')
+                .value_name("METHOD")
+                .help("The request's method [default: that of the key, or GET]"),
+        )
+        .arg(switch(
+            "live",
+            "Ask the backend, with this very request if it passes",
+        ))
+}
+
+fn rm() -> Command {
+    command("rm", "Remove what matches a pattern", RM_HELP)
+        .arg(
+            pattern()
+                .required_unless_present("tag")
+                .help("Which pages: \"/blog/*\", \"GET:/blog?page=2\", \"*\""),
+        )
+        .arg(
+            Arg::new("tag")
+                .long("tag")
+                .value_name("TAG")
+                .conflicts_with("pattern")
+                .help("Those that the backend tagged so"),
+        )
+        .arg(switch("dry-run", "List what would go, and remove nothing").short('n'))
+}
+
+fn tombstone() -> Command {
+    command("tombstone", "Have a page stay gone, or moved", TOMBSTONE_HELP)
+        .arg(url())
+        .arg(
+            Arg::new("status")
+                .long("status")
+                .value_name("CODE")
+                .value_parser(PossibleValuesParser::new(["410", "301"]))
+                .default_value("410")
+                .help("What is answered"),
+        )
+        .arg(
+            Arg::new("location")
+                .long("location")
+                .value_name("URL")
+                .required_if_eq("status", "301")
+                .help("Where a 301 leads"),
+        )
 }
 
 /// What every one of them is told.
@@ -300,12 +344,16 @@ pub(super) fn of(name: &str, matches: &ArgMatches) -> Inspect {
         },
         "show" => Inspect::Show {
             url: needed("url"),
-            body: matches.get_flag("body"),
+            what: match matches.get_flag("body") {
+                true => Shown::Body,
+                false => Shown::Page,
+            },
         },
         "explain" => Inspect::Explain(question(needed("url"), matches)),
-        "verify" => Inspect::Verify {
-            fix: matches.get_flag("fix"),
-        },
+        "verify" => Inspect::Verify(match matches.get_flag("fix") {
+            true => Care::Fixed,
+            false => Care::Told,
+        }),
         "rm" => Inspect::Rm {
             pattern: text("tag").map_or_else(|| needed("pattern"), |tag| format!("tag:{tag}")),
             dry_run: matches.get_flag("dry-run"),

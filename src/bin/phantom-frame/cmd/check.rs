@@ -19,7 +19,7 @@ use super::compare::{Progress, blamed, paced};
 use super::noise::noise_as_json;
 use crate::args::Twice;
 use crate::output;
-use crate::print::{HEADING, Out, STRONG, count, plain, size};
+use crate::print::{Form, HEADING, Out, STRONG, count, plain, size};
 use crate::whole::{self, Existing};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -40,7 +40,7 @@ pub(super) async fn run(
     loaded: &Loaded,
     (url, html): (&str, Option<&Path>),
     twice: &Twice,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<Ended> {
     let backend = backend_of(url)?;
     let config = loaded.settings().proxy_config();
@@ -68,9 +68,9 @@ pub(super) async fn run(
         write(file, &page::html(&found)).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let mut out = Out::new();
-    match is_json {
-        true => out.json(&as_json(&found)),
-        false => text(&mut out, &found),
+    match form {
+        Form::Json => out.json(&as_json(&found)),
+        Form::Text => text(&mut out, &found),
     }
     out.finish().context("cannot print what was found")?;
     if let Some(file) = html {

@@ -19,6 +19,7 @@ use crate::shutdown::Shutdown;
 use crate::{logging, output};
 
 pub(crate) fn run(site: Site, asked: &Compare) -> anyhow::Result<ExitCode> {
+    let form = site.form();
     let loaded = site.sources.load()?;
     for warning in loaded.warnings() {
         output::warn(warning);
@@ -30,20 +31,15 @@ pub(crate) fn run(site: Site, asked: &Compare) -> anyhow::Result<ExitCode> {
             pages,
             against: Some(against),
             format,
-        } => diff::against(&loaded, &open()?, (pages, against), (*format, site.json)),
+        } => diff::against(&loaded, &open()?, (pages, against), (*format, form)),
         Compare::Diff { pages, format, .. } => {
             let artefact = Arc::new(open()?);
-            block_on(stoppable(diff::again(
-                &loaded,
-                &artefact,
-                pages,
-                (*format, site.json),
-            )))
+            block_on(stoppable(diff::again(&loaded, &artefact, pages, (*format, form))))
         }
-        Compare::Noise { pages, twice } => block_on(stoppable(noise::run(&loaded, pages, twice, site.json))),
+        Compare::Noise { pages, twice } => block_on(stoppable(noise::run(&loaded, pages, twice, form))),
         Compare::Check { url, html, twice } => {
             let what = (url.as_str(), html.as_deref());
-            block_on(stoppable(check::run(&loaded, what, twice, site.json)))
+            block_on(stoppable(check::run(&loaded, what, twice, form)))
         }
         Compare::Accept { pages } => {
             let artefact = Arc::new(open()?);

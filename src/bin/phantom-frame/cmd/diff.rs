@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::Ended;
 use super::compare::{Progress, as_json, blamed, name, options, remark, rest, sums, warn_of};
 use crate::args::{Format, Pages};
-use crate::print::{Out, STRONG, plain, size};
+use crate::print::{Form, Out, STRONG, plain, size};
 use markdown::Comment;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -36,7 +36,7 @@ pub(super) async fn again(
     loaded: &Loaded,
     artefact: &Arc<Artefact>,
     pages: &Pages,
-    how: (Format, bool),
+    how: (Format, Form),
 ) -> anyhow::Result<Ended> {
     let config = loaded.settings().proxy_config();
     let options = options(pages);
@@ -62,7 +62,7 @@ pub(super) fn against(
     loaded: &Loaded,
     artefact: &Artefact,
     (pages, other): (&Pages, &str),
-    how: (Format, bool),
+    how: (Format, Form),
 ) -> anyhow::Result<ExitCode> {
     let is_directory = Path::new(other).is_dir();
     let checked_out = match is_directory {
@@ -87,23 +87,23 @@ struct Printer<'a> {
     out: Out,
     comment: Option<Comment>,
     is_stat: bool,
-    is_json: bool,
+    form: Form,
     sides: Sides<'a>,
 }
 
 impl<'a> Printer<'a> {
-    fn new((format, is_json): (Format, bool), sides: Sides<'a>) -> Self {
+    fn new((format, form): (Format, Form), sides: Sides<'a>) -> Self {
         Self {
             out: Out::new(),
             comment: (format == Format::Markdown).then(Comment::default),
             is_stat: format == Format::Stat,
-            is_json,
+            form,
             sides,
         }
     }
 
     fn page(&mut self, page: &PageDiff) {
-        if self.is_json {
+        if self.form == Form::Json {
             return self.out.item("pages", &whole_as_json(page));
         }
         if page.standing == Standing::Same && !page.is_edited {
@@ -131,7 +131,7 @@ impl<'a> Printer<'a> {
     }
 
     fn end(mut self, summary: &Summary) -> anyhow::Result<()> {
-        if self.is_json {
+        if self.form == Form::Json {
             self.out.rest("pages", &rest(summary));
         } else if let Some(comment) = &self.comment {
             self.out.text(format_args!("{}", comment.text(summary)));

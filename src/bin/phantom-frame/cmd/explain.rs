@@ -10,12 +10,12 @@ use phantom_frame::config::{Loaded, keys};
 use serde_json::{Value, json};
 
 use super::{Ended, block_on};
-use crate::print::{HEADING, Out, STRONG, count, plain, size};
+use crate::print::{Form, HEADING, Out, STRONG, count, plain, size};
 
 pub(super) fn run(
     (loaded, config): (&Loaded, &CreateProxyConfig),
     question: &Question,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<ExitCode> {
     block_on(async {
         let explained = explain(config, question)
@@ -23,9 +23,9 @@ pub(super) fn run(
             .map_err(|error| loaded.blame(error))?;
         let settings = settings(loaded, &explained);
         let mut out = Out::new();
-        match is_json {
-            true => out.json(&as_json(&explained, &settings)),
-            false => text(&mut out, question, &explained, &settings),
+        match form {
+            Form::Json => out.json(&as_json(&explained, &settings)),
+            Form::Text => text(&mut out, question, &explained, &settings),
         }
         out.finish().context("cannot print the explanation")?;
         let is_whole = |answer: &Answered| answer.broken.is_none() && !matches!(answer.status, 502 | 504);

@@ -5,18 +5,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use phantom_frame::artefact::Artefact;
-use phantom_frame::export::{Exported, Stray, export};
+use phantom_frame::export::{Exported, Options, Stray, export};
 use serde_json::{Value, json};
 
 use crate::args::Export;
 use crate::busy::busy;
-use crate::print::{Out, count, plain};
+use crate::print::{Form, Out, count, plain};
 use crate::{logging, output};
 
 /// So many of a kind are named; `--json` has all.
 const NAMED: usize = 20;
 
 pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
+    let form = asked.site.form();
     let loaded = asked.site.sources.load()?;
     for warning in loaded.warnings() {
         output::warn(warning);
@@ -28,11 +29,18 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
         export(&artefact, &asked.options)
     })?;
     let mut out = Out::new();
-    match asked.site.json {
-        true => out.json(&as_json(&exported)),
-        false => print(&mut out, &exported, asked.options.is_dry),
+    match form {
+        Form::Json => out.json(&as_json(&exported)),
+        Form::Text => print(&mut out, &exported, &asked.options),
     }
     out.finish().context("cannot print what was exported")?;
+    if exported.is_empty {
+        let directory = artefact.directory().display();
+        output::warn(&format!(
+            "nothing is stored in {directory} that could be a file: nothing was written, and nothing removed"
+        ));
+        output::note("`phantom-frame prerender` fills it; `phantom-frame ls` lists what is in it");
+    }
     Ok(ExitCode::from(u8::from(!exported.is_whole())))
 }
 
@@ -64,11 +72,12 @@ fn as_json(exported: &Exported) -> Value {
         "dead": strays(&exported.dead),
         "origin": strays(&exported.origin),
         "unread": exported.unread,
+        "empty": exported.is_empty,
     })
 }
 
-fn print(out: &mut Out, exported: &Exported, is_dry: bool) {
-    let would = if is_dry { "would be " } else { "" };
+fn print(out: &mut Out, exported: &Exported, options: &Options) {
+    let would = if options.is_dry { "would be " } else { "" };
     out.line(format_args!(
         "{} {would}written, {} as before, {} {would}removed",
         count(exported.written.len() as u64, "file"),

@@ -9,6 +9,7 @@ use crate::args::{Inspect, Site};
 use crate::{logging, output};
 
 pub(crate) fn run(site: Site, asked: &Inspect) -> anyhow::Result<ExitCode> {
+    let (form, is_json) = (site.form(), site.json);
     let loaded = site.sources.load()?;
     for warning in loaded.warnings() {
         output::warn(warning);
@@ -16,12 +17,11 @@ pub(crate) fn run(site: Site, asked: &Inspect) -> anyhow::Result<ExitCode> {
     logging::start_quiet(&loaded)?;
     let config = loaded.settings().proxy_config();
     let open = || Artefact::open(&config).map_err(|error| loaded.blame(error));
-    let is_json = site.json;
     match asked {
-        Inspect::Ls { pattern, order } => ls::run(&open()?, pattern.as_deref(), order, is_json),
-        Inspect::Show { url, body } => show::run(&open()?, url, *body, is_json),
-        Inspect::Explain(question) => explain::run((&loaded, &config), question, is_json),
-        Inspect::Verify { fix } => verify::run(&open()?, *fix, is_json),
+        Inspect::Ls { pattern, order } => ls::run(&open()?, pattern.as_deref(), order, form),
+        Inspect::Show { url, what } => show::run(&open()?, url, *what, form),
+        Inspect::Explain(question) => explain::run((&loaded, &config), question, form),
+        Inspect::Verify(care) => verify::run(&open()?, *care, form),
         Inspect::Rm { pattern, dry_run } => rm::run(&open()?, pattern, *dry_run, is_json),
         Inspect::Gc => upkeep::gc(&open()?, is_json),
         Inspect::Reseal { pattern } => upkeep::reseal(&open()?, pattern.as_deref(), is_json),

@@ -10,22 +10,22 @@ use serde_json::{Value, json};
 use super::tree;
 use crate::args::Order;
 use crate::output;
-use crate::print::{HEADING, Out, count, plain, size, span};
+use crate::print::{Form, HEADING, Out, count, plain, size, span};
 
 pub(super) fn run(
     artefact: &Artefact,
     pattern: Option<&str>,
     order: &Order,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<ExitCode> {
     if order.rejected {
-        return rejected(artefact, pattern, is_json);
+        return rejected(artefact, pattern, form);
     }
     let mut rows = Vec::new();
     let unread = artefact.list(pattern, &mut |row| rows.push(row))?;
     sort(&mut rows, order);
     let mut out = Out::new();
-    if is_json {
+    if form == Form::Json {
         rows.iter()
             .for_each(|row| out.item("snapshots", &row_as_json(row)));
         let directory = artefact.directory().display().to_string();
@@ -36,7 +36,7 @@ pub(super) fn run(
         table(&mut out, &rows, order);
     }
     out.finish().context("cannot print the list")?;
-    if rows.is_empty() && !is_json {
+    if rows.is_empty() && form == Form::Text {
         output::note(&format!(
             "nothing is stored in {}",
             artefact.directory().display()
@@ -48,10 +48,10 @@ pub(super) fn run(
     Ok(ExitCode::from(u8::from(!unread.is_empty())))
 }
 
-fn rejected(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow::Result<ExitCode> {
+fn rejected(artefact: &Artefact, pattern: Option<&str>, form: Form) -> anyhow::Result<ExitCode> {
     let rejected = artefact.rejected(pattern)?;
     let mut out = Out::new();
-    if is_json {
+    if form == Form::Json {
         let rows = rejected.iter().map(|one| {
             json!({
                 "page": one.page,
@@ -82,7 +82,7 @@ fn rejected(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow
         }
     }
     out.finish().context("cannot print the list")?;
-    if rejected.is_empty() && !is_json {
+    if rejected.is_empty() && form == Form::Text {
         output::note("nothing was rejected");
     }
     Ok(ExitCode::SUCCESS)

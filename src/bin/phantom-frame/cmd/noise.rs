@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Ended;
 use super::compare::{Progress, blamed, fields, named, paced};
 use crate::args::Twice;
-use crate::print::{HEADING, Out, STRONG, count, plain};
+use crate::print::{Form, HEADING, Out, STRONG, count, plain};
 
 const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -21,7 +21,7 @@ pub(super) async fn run(
     loaded: &Loaded,
     pages: &[String],
     twice: &Twice,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<Ended> {
     let config = loaded.settings().proxy_config();
     // Pages that are named take none.
@@ -35,9 +35,9 @@ pub(super) async fn run(
     let how = (&options, twice.limit, twice.pause);
     let summary = noise(&config, artefact.as_ref(), pages, how, |event| match event {
         Event::Done(page, done, known) => {
-            progress.done(&page.page, (done, known), || match is_json {
-                true => out.item("pages", &as_json(page)),
-                false => text(&mut out, page),
+            progress.done(&page.page, (done, known), || match form {
+                Form::Json => out.item("pages", &as_json(page)),
+                Form::Text => text(&mut out, page),
             });
         }
         Event::Waiting(wait) => progress.waiting(wait),
@@ -46,7 +46,7 @@ pub(super) async fn run(
     let summary = summary.await;
     progress.end();
     let summary = summary.map_err(blamed(loaded))?;
-    if is_json {
+    if form == Form::Json {
         let rest = json!({
             "looked_at": summary.pages,
             "noisy": summary.noisy,

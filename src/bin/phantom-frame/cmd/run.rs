@@ -53,24 +53,7 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
         settings.control_bind,
         settings.control_port,
     )?;
-    // Where nothing grows stale, nothing is told by what changes.
-    #[cfg(feature = "watch")]
-    let _watcher = match is_frozen {
-        true => None,
-        false => Some(
-            phantom_frame::watch::ContentWatcher::start(&settings.watch, &settings.base_dir, proxy.trigger())
-                .map_err(blame)?,
-        ),
-    };
-    #[cfg(not(feature = "watch"))]
-    if !settings.watch.is_empty() {
-        return Err(loaded
-            .refuse(
-                "watch",
-                "this phantom-frame was built without the feature `watch`",
-            )
-            .into());
-    }
+    let _watcher = watch(loaded, &proxy)?;
 
     let addresses = (visitors.local_addr()?, control.local_addr()?);
     let renderer = Arc::new(Renderer::new(
@@ -122,6 +105,27 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             Ok(Ended::AsAsked)
         }
         () = work => Ok(Ended::AsAsked),
+    }
+}
+
+/// Where nothing grows stale, nothing is told by what changes.
+#[cfg(feature = "watch")]
+fn watch(loaded: &Loaded, proxy: &Proxy) -> anyhow::Result<Option<phantom_frame::watch::ContentWatcher>> {
+    let settings = loaded.settings();
+    if settings.proxy.frozen {
+        return Ok(None);
+    }
+    let (rules, base) = (&settings.watch, &settings.base_dir);
+    let watcher = phantom_frame::watch::ContentWatcher::start(rules, base, proxy.trigger());
+    Ok(Some(watcher.map_err(|error| loaded.blame(error))?))
+}
+
+#[cfg(not(feature = "watch"))]
+fn watch(loaded: &Loaded, _: &Proxy) -> anyhow::Result<Option<std::convert::Infallible>> {
+    let what = "this phantom-frame was built without the feature `watch`";
+    match loaded.settings().watch.is_empty() {
+        true => Ok(None),
+        false => Err(loaded.refuse("watch", what).into()),
     }
 }
 

@@ -7,28 +7,26 @@ use phantom_frame::artefact::{Artefact, BodyState, Page};
 use serde_json::{Value, json};
 
 use super::ls::{freshness, row_as_json};
+use crate::args::Shown;
 use crate::output;
-use crate::print::{HEADING, Out, STRONG, plain, size, span};
+use crate::print::{Form, HEADING, Out, STRONG, plain, size, span};
 
-pub(super) fn run(
-    artefact: &Artefact,
-    url: &str,
-    wants_body: bool,
-    is_json: bool,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(artefact: &Artefact, url: &str, what: Shown, form: Form) -> anyhow::Result<ExitCode> {
     let pages = artefact.show(url)?;
     let mut out = Out::new();
-    if wants_body {
-        body(&mut out, artefact, &pages)?;
-    } else if is_json {
-        let pages: Vec<Value> = pages.iter().map(page_as_json).collect();
-        out.json(&json!({ "pages": pages }));
-    } else {
-        for (at, page) in pages.iter().enumerate() {
-            if at > 0 {
-                out.line(format_args!(""));
+    match (what, form) {
+        (Shown::Body, _) => body(&mut out, artefact, &pages)?,
+        (Shown::Page, Form::Json) => {
+            let pages: Vec<Value> = pages.iter().map(page_as_json).collect();
+            out.json(&json!({ "pages": pages }));
+        }
+        (Shown::Page, Form::Text) => {
+            for (at, page) in pages.iter().enumerate() {
+                if at > 0 {
+                    out.line(format_args!(""));
+                }
+                text(&mut out, page);
             }
-            text(&mut out, page);
         }
     }
     out.finish().context("cannot print the page")?;

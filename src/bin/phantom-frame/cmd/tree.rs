@@ -5,6 +5,11 @@ use phantom_frame::artefact::Row;
 use super::ls::{freshness, selected};
 use crate::print::{HEADING, Out, STRONG, count, plain, size};
 
+/// What stands before a name, and before what is below it.
+type Twig = (&'static str, &'static str);
+const MIDDLE: Twig = ("├─ ", "│  ");
+const LAST: Twig = ("└─ ", "   ");
+
 /// A row and the pieces of its page's path.
 struct Leaf<'a> {
     pieces: Vec<String>,
@@ -62,7 +67,7 @@ fn branch(out: &mut Out, leaves: &[Leaf<'_>], depth: usize, indent: &str) {
         let (own, below): (Vec<_>, Vec<_>) = group.iter().partition(|leaf| leaf.pieces.len() == depth + 1);
         for (at, leaf) in own.iter().enumerate() {
             let is_last = groups.peek().is_none() && below.is_empty() && at + 1 == own.len();
-            let (twig, _) = twigs(is_last);
+            let (twig, _) = if is_last { LAST } else { MIDDLE };
             let name = if name.is_empty() { "/" } else { name };
             out.line(format_args!(
                 "{indent}{twig}{}{}  {HEADING}{} {} {}{HEADING:#}",
@@ -74,7 +79,8 @@ fn branch(out: &mut Out, leaves: &[Leaf<'_>], depth: usize, indent: &str) {
             ));
         }
         if !below.is_empty() {
-            let (twig, next) = twigs(groups.peek().is_none());
+            let is_last = groups.peek().is_none();
+            let (twig, next) = if is_last { LAST } else { MIDDLE };
             // Sorted, they stand together.
             let below = group.get(own.len()..).unwrap_or_default();
             out.line(format_args!(
@@ -84,13 +90,6 @@ fn branch(out: &mut Out, leaves: &[Leaf<'_>], depth: usize, indent: &str) {
             ));
             branch(out, below, depth + 1, &format!("{indent}{next}"));
         }
-    }
-}
-
-fn twigs(is_last: bool) -> (&'static str, &'static str) {
-    match is_last {
-        true => ("└─ ", "   "),
-        false => ("├─ ", "│  "),
     }
 }
 

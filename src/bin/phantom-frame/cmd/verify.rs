@@ -6,30 +6,31 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Finding, FindingKind};
 use serde_json::{Value, json};
 
+use crate::args::Care;
 use crate::busy::busy;
 use crate::output;
-use crate::print::{Out, STRONG, count, plain, size};
+use crate::print::{Form, Out, STRONG, count, plain, size};
 
-pub(super) fn run(artefact: &Artefact, fix: bool, is_json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(artefact: &Artefact, care: Care, form: Form) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
     let mut has_edits = false;
     let mut each = |finding: Finding| {
         has_edits |= finding.kind == FindingKind::Seal;
-        match is_json {
-            true => out.item("findings", &finding_as_json(&finding)),
-            false => line(&mut out, &finding),
+        match form {
+            Form::Json => out.item("findings", &finding_as_json(&finding)),
+            Form::Text => line(&mut out, &finding),
         }
     };
-    let verified = busy("verifying", &artefact.seen(), || match fix {
-        true => artefact.repair(&mut each),
-        false => Ok(artefact.verify(&mut each)),
+    let verified = busy("verifying", &artefact.seen(), || match care {
+        Care::Fixed => artefact.repair(&mut each),
+        Care::Told => Ok(artefact.verify(&mut each)),
     })?;
     let checked = format!(
         "{}, {}",
         count(verified.snapshots, "snapshot"),
         size(verified.bytes)
     );
-    if is_json {
+    if form == Form::Json {
         let rest = json!({
             "directory": artefact.directory().display().to_string(),
             "snapshots": verified.snapshots,
@@ -42,13 +43,14 @@ pub(super) fn run(artefact: &Artefact, fix: bool, is_json: bool) -> anyhow::Resu
             "{STRONG}{}{STRONG:#}",
             match (verified.findings, verified.left) {
                 (0, _) => format!("{checked}: all is well"),
-                (found, left) if fix => format!("{checked}: {}, {left} left", count(found, "finding")),
+                (found, left) if care == Care::Fixed =>
+                    format!("{checked}: {}, {left} left", count(found, "finding")),
                 (found, _) => format!("{checked}: {}", count(found, "finding")),
             }
         ));
     }
     out.finish().context("cannot print what was found")?;
-    if has_edits && !fix {
+    if has_edits && care == Care::Told {
         output::note(
             "`phantom-frame reseal` accepts what was changed by hand; `verify --fix` moves it aside",
         );

@@ -9,7 +9,7 @@ fn a_transparent_fill_is_what_a_pass_sends_without_identity_and_conditions() {
         mode: FillMode::Transparent,
         ..Asked::default()
     };
-    let mut rules = key_rules();
+    let mut rules = KeyRules::by_host();
     rules.cookies = vec!["_ga".into()];
     let sent = asked.fill(&rules);
     for (name, expected) in [
@@ -46,7 +46,7 @@ fn a_transparent_fill_is_selected_by_what_vary_names_alone() {
             mode: FillMode::Transparent,
             ..Asked::default()
         };
-        asked.fill(&key_rules())
+        asked.fill(&KeyRules::by_host())
     };
     let plain = ask(&[("rsc", "1"), ("x-anything", "1")], &[]);
     // What the client sends tells no fills apart before an answer has named it.
@@ -70,7 +70,7 @@ fn a_transparent_fill_sends_what_is_compared() {
         mode: FillMode::Transparent,
         ..Asked::default()
     };
-    let sent = asked.fill(&key_rules());
+    let sent = asked.fill(&KeyRules::by_host());
     assert_eq!(sent.headers["accept-language"], "en,de");
     let lines: Vec<_> = sent.headers.get_all("x-theme").iter().collect();
     assert_eq!(lines, ["a,b"]);
@@ -83,7 +83,7 @@ fn credentials_go_out_if_they_are_to_and_select_nothing() {
         mode: FillMode::Transparent,
         ..Asked::default()
     };
-    let without = asked.fill(&key_rules());
+    let without = asked.fill(&KeyRules::by_host());
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Basic c2VjcmV0"));
     let fill = without

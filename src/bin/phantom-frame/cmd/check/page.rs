@@ -33,6 +33,26 @@ pub(super) fn html(found: &Found<'_>) -> String {
         "<title>{url}</title>\n<h1>{url}</h1>\n<p><strong>{}</strong></p>\n",
         escaped(&found.sums())
     );
+    pages(&mut html, found);
+    reasons(&mut html, found);
+    warnings(&mut html, found);
+    let _ = write!(
+        html,
+        "<h2>To begin</h2>\n<pre>{}</pre>\n<p>or, with this as <code>config.toml</code>, \
+         <code>phantom-frame config.toml</code></p>\n<pre>{}</pre>\n</html>\n",
+        escaped(&found.advice.command.join(" ")),
+        found
+            .advice
+            .config
+            .lines()
+            .map(escaped)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    html
+}
+
+fn pages(html: &mut String, found: &Found<'_>) {
     html.push_str(
         "<table>\n<tr><th><th class=\"number\">Status<th class=\"number\">Size<th class=\"number\">Time<th>Page<th>\n",
     );
@@ -50,6 +70,9 @@ pub(super) fn html(found: &Found<'_>) -> String {
         );
     }
     html.push_str("</table>\n");
+}
+
+fn reasons(html: &mut String, found: &Found<'_>) {
     let reasons = found.reasons();
     if !reasons.is_empty() {
         html.push_str("<h2>Why pages are not stored</h2>\n<dl>\n");
@@ -58,6 +81,9 @@ pub(super) fn html(found: &Found<'_>) -> String {
         }
         html.push_str("</dl>\n");
     }
+}
+
+fn warnings(html: &mut String, found: &Found<'_>) {
     if !found.advice.warnings.is_empty() {
         html.push_str("<h2>To know</h2>\n<ul>\n");
         for warning in &found.advice.warnings {
@@ -72,20 +98,6 @@ pub(super) fn html(found: &Found<'_>) -> String {
         }
         html.push_str("</ul>\n");
     }
-    let _ = write!(
-        html,
-        "<h2>To begin</h2>\n<pre>{}</pre>\n<p>or, with this as <code>config.toml</code>, \
-         <code>phantom-frame config.toml</code></p>\n<pre>{}</pre>\n</html>\n",
-        escaped(&found.advice.command.join(" ")),
-        found
-            .advice
-            .config
-            .lines()
-            .map(escaped)
-            .collect::<Vec<_>>()
-            .join("\n"),
-    );
-    html
 }
 
 fn escaped(text: &str) -> String {

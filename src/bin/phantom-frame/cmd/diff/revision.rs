@@ -13,66 +13,73 @@ use crate::print::plain;
 
 /// The directory as it was in a revision.
 pub(super) fn read(directory: &Path, revision: &str) -> anyhow::Result<TempDir> {
-    let unusable = |what: String, hint: &str| Unusable {
-        what,
-        hint: hint.into(),
-    };
     let shown = plain(revision);
     // What begins like an option is one to git, and no name of a revision.
     if revision.starts_with('-') || revision.is_empty() {
-        return Err(unusable(
+        return unusable(
             format!("`{shown}` is no directory and no revision"),
             "name a directory, or a revision as git does: HEAD, main~3, v1.2",
-        )
-        .into());
+        );
     }
+    let prefix = prefix(directory, &shown)?;
+    let commit = commit(directory, revision)?;
+    let tree = match &*prefix {
+        "" => format!("{commit}^{{tree}}"),
+        prefix => format!("{commit}:{prefix}"),
+    };
+    let listed = git(directory, &["ls-tree", "-r", "-z", "--full-tree", &tree])?;
+    if !listed.status.success() {
+        return unusable(
+            format!("`{shown}` has no {prefix}: {}", said(&listed)),
+            "the snapshots were not committed there yet",
+        );
+    }
+    let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let files = listed.stdout.split(|byte| *byte == 0).filter_map(file);
+    copy_out(directory, files, copy.path()).with_context(|| format!("cannot read `{shown}` out of git"))?;
+    if !copy.path().join("phantom-frame.toml").is_file() {
+        return unusable(
+            format!("in `{shown}` there is no snapshot directory here: it has no phantom-frame.toml"),
+            "the snapshots were not committed there yet, or not all of them",
+        );
+    }
+    Ok(copy)
+}
+
+/// Where in its repository the directory is.
+fn prefix(directory: &Path, shown: &str) -> anyhow::Result<String> {
     let prefix = git(directory, &["rev-parse", "--show-prefix"])?;
     if !prefix.status.success() {
-        return Err(unusable(
+        return unusable(
             format!(
                 "`{shown}` is no directory, and {} is in no git repository: {}",
                 directory.display(),
                 said(&prefix)
             ),
             "`--against` takes a directory, or a revision of the repository that the snapshots are in",
-        )
-        .into());
+        );
     }
     let prefix = String::from_utf8_lossy(&prefix.stdout);
-    let prefix = prefix.trim_end_matches('\n').trim_end_matches('/');
+    Ok(prefix.trim_end_matches('\n').trim_end_matches('/').to_owned())
+}
+
+/// The commit that is called so.
+fn commit(directory: &Path, revision: &str) -> anyhow::Result<String> {
+    let shown = plain(revision);
     let commit = format!("{revision}^{{commit}}");
     let commit = git(directory, &["rev-parse", "--verify", "--quiet", &commit])?;
     if !commit.status.success() {
-        return Err(unusable(
+        return unusable(
             format!("`{shown}` is no directory, and git knows no such revision"),
             "in a shallow clone older revisions are missing: `git fetch --unshallow`, or `fetch-depth: 0` in CI",
-        )
-        .into());
+        );
     }
-    let commit = String::from_utf8_lossy(&commit.stdout).trim().to_owned();
-    let tree = match prefix {
-        "" => format!("{commit}^{{tree}}"),
-        prefix => format!("{commit}:{prefix}"),
-    };
-    let listed = git(directory, &["ls-tree", "-r", "-z", "--full-tree", &tree])?;
-    if !listed.status.success() {
-        return Err(unusable(
-            format!("`{shown}` has no {prefix}: {}", said(&listed)),
-            "the snapshots were not committed there yet",
-        )
-        .into());
-    }
-    let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let files = listed.stdout.split(|byte| *byte == 0).filter_map(file);
-    copy_out(directory, files, copy.path()).with_context(|| format!("cannot read `{shown}` out of git"))?;
-    if !copy.path().join("phantom-frame.toml").is_file() {
-        return Err(unusable(
-            format!("in `{shown}` there is no snapshot directory here: it has no phantom-frame.toml"),
-            "the snapshots were not committed there yet, or not all of them",
-        )
-        .into());
-    }
-    Ok(copy)
+    Ok(String::from_utf8_lossy(&commit.stdout).trim().to_owned())
+}
+
+fn unusable<T>(what: String, hint: &str) -> anyhow::Result<T> {
+    let hint = hint.into();
+    Err(Unusable { what, hint }.into())
 }
 
 fn command(directory: &Path, arguments: &[&str]) -> Command {
