@@ -142,6 +142,7 @@ impl Store {
             root,
             fs,
             lock,
+            announced: Mutex::default(),
             index: super::Index::default(),
             parsed: super::parsed::Parsed::beside(options.memory_bytes),
             hot: Arc::new(super::hot::Hot::new(options.memory_bytes)),
@@ -201,6 +202,7 @@ impl Store {
         }
         sweep_temporaries(&self.fs, &self.tmp());
         self.lock.hold(file);
+        self.put_announcement();
         tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
         self.run_later(move || {
@@ -244,6 +246,7 @@ impl Store {
         {
             tracing::warn!(dir = %self.root.display(), %error, "cannot write the directory's own files again");
         }
+        self.put_announcement();
     }
 
     #[cfg(feature = "watch")]

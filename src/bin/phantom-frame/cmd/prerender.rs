@@ -18,6 +18,7 @@ use crate::args::{Limits, Names, Prerender};
 use crate::logging;
 use crate::output::{self, Unusable};
 use crate::print::{Out, STRONG, count, plain};
+use crate::server;
 use crate::shutdown::Shutdown;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -102,23 +103,30 @@ async fn fill_until(
     json: bool,
 ) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
-    let proxy = Proxy::new(settings.proxy_config()).map_err(|error: Error| loaded.blame(error))?;
-    let begun = Instant::now();
     let mut told = Told::new();
-    let ended = tokio::select! {
-        summary = prerender(&proxy, options, |event| told.take(event)) => Ok(summary?),
-        code = stop.interrupted() => Err(code),
-    };
-    told.bar.finish_and_clear();
-    let ended = match ended {
+    if let Some(remote) = server::find(loaded).await {
+        let run = async |told: &mut Told| remote.prerender(options, |event| told.take(event)).await;
+        let ended = told.until(stop, run, json).await?;
+        if !matches!(ended, Ended::Forced(_)) {
+            server::note(&remote);
+        }
+        return Ok(ended);
+    }
+    let proxy = Proxy::new(settings.proxy_config()).map_err(|error: Error| loaded.blame(error))?;
+    let run = async |told: &mut Told| prerender(&proxy, options, |event| told.take(event)).await;
+    let ended = told.until(stop, run, json).await?;
+    // What is under way is stored; a signal more ends that.
+    proxy.shut_down(settings.shutdown_timeout).await;
+    Ok(ended)
+}
+
+fn say(told: &Told, ended: Result<Summary, u8>, took: Duration, json: bool) -> anyhow::Result<Ended> {
+    Ok(match ended {
         Ok(summary) => {
             let mut out = Out::new();
             match json {
                 true => out.json(&as_json(&summary, &told.pages, Ended::AsAsked)),
-                false => out.text(format_args!(
-                    "{}",
-                    as_text(&summary, &told.pages, begun.elapsed())
-                )),
+                false => out.text(format_args!("{}", as_text(&summary, &told.pages, took))),
             }
             out.finish().context("cannot print what became of the pages")?;
             match summary.failed() {
@@ -140,10 +148,7 @@ async fn fill_until(
             ));
             Ended::Forced(code)
         }
-    };
-    // What is under way is stored; a signal more ends that.
-    proxy.shut_down(settings.shutdown_timeout).await;
-    Ok(ended)
+    })
 }
 
 /// What has been told of the run so far.
@@ -167,6 +172,22 @@ impl Told {
             bar,
             pages: Vec::new(),
         }
+    }
+
+    /// Runs until it is done, or interrupted, and says what came of it.
+    async fn until(
+        &mut self,
+        stop: &Shutdown,
+        run: impl AsyncFnOnce(&mut Self) -> Result<Summary, Error>,
+        json: bool,
+    ) -> anyhow::Result<Ended> {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            summary = run(self) => summary.map(Ok),
+            code = stop.interrupted() => Ok(Err(code)),
+        };
+        self.bar.finish_and_clear();
+        say(self, ended?, begun.elapsed(), json)
     }
 
     fn take(&mut self, event: Event<'_>) {
