@@ -149,6 +149,7 @@ impl Artefact {
     }
 
     /// The same, by a store that is there already.
+    #[cfg(feature = "cli")]
     pub(crate) fn tombstone_by(
         &self,
         store: &Arc<Store>,

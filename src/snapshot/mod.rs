@@ -12,6 +12,7 @@
 
 mod adopt;
 mod anew;
+#[cfg(feature = "cli")]
 mod announced;
 mod body;
 mod budget;
@@ -156,6 +157,7 @@ pub(crate) struct Store {
     options: StoreOptions,
     lock: lock::WriteLock,
     /// What `server.json` is to say.
+    #[cfg(feature = "cli")]
     announced: Mutex<Option<String>>,
     index: Index,
     /// Parsed and checked heads.

@@ -142,6 +142,7 @@ impl Store {
             root,
             fs,
             lock,
+            #[cfg(feature = "cli")]
             announced: Mutex::default(),
             index: super::Index::default(),
             parsed: super::parsed::Parsed::beside(options.memory_bytes),
@@ -202,6 +203,7 @@ impl Store {
         }
         sweep_temporaries(&self.fs, &self.tmp());
         self.lock.hold(file);
+        #[cfg(feature = "cli")]
         self.put_announcement();
         tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
@@ -246,6 +248,7 @@ impl Store {
         {
             tracing::warn!(dir = %self.root.display(), %error, "cannot write the directory's own files again");
         }
+        #[cfg(feature = "cli")]
         self.put_announcement();
     }
 

@@ -17,12 +17,15 @@ use crate::fsops::{FileId, Fs, is_absence};
 use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
 use crate::headers::OF_THE_BYTES;
 use crate::key::Key;
+#[cfg(feature = "cli")]
 use crate::pattern::KeyPattern;
 
 use super::layout::{FileKind, PRIVATE, Stem, parse_file_name};
 use super::pair::Standing;
 use super::read::generated;
-use super::scan::{Looked, Occasion};
+use super::scan::Looked;
+#[cfg(feature = "cli")]
+use super::scan::Occasion;
 use super::survey::Found;
 use super::{Store, StoreOptions};
 
@@ -64,12 +67,14 @@ impl Store {
 
     /// Has the index take in what was done to the files of these keys by hand, as another program's doing: it is in
     /// force when this returns, and fills that were begun before keep nothing.
+    #[cfg(feature = "cli")]
     pub(crate) fn take_note(&self, pattern: &KeyPattern) {
         let matching = self.index.matching(|subject| pattern.is_match(subject));
         matching.iter().for_each(|entry| self.look_at_all(entry));
     }
 
     /// The same of one key, of which the index may know nothing yet.
+    #[cfg(feature = "cli")]
     pub(crate) fn take_note_of(&self, key: &Key) {
         if let Some(entry) = self.index.get(key) {
             self.look_at_all(&entry);
