@@ -176,6 +176,7 @@ impl Served {
             if let Err(error) = finished {
                 removed.failed.push(chain(&error));
             }
+            tracing::info!(pattern, pages = removed.pages, "removed by request");
             Ok(words::removed_as_json(&removed))
         };
         self.on_directory(seen, remove).await
