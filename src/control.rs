@@ -1,4 +1,4 @@
-//! The control server's routes: `POST /refresh-cache`, `GET /healthz`, `GET /readyz`.
+//! The control server's routes: `POST /refresh-cache`, `POST /commands/NAME`, `GET /healthz`, `GET /readyz`.
 //!
 //! "Everything" is the default of an empty request, so every other request that does not say in so
 //! many words what it wants is refused: a webhook that posts its own JSON must not empty the cache.
@@ -7,6 +7,7 @@
 //! looks at; so requests that a page sent (`Origin`), and those for another host than this one (a name
 //! that was pointed at loopback, DNS rebinding), are refused.
 
+mod command;
 mod guard;
 mod wish;
 
@@ -24,6 +25,7 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 
+pub use command::{Commands, Lines};
 use guard::Guard;
 use wish::{Mode, Wish};
 
@@ -34,7 +36,12 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 
-const ENDPOINTS: [&str; 3] = ["POST /refresh-cache", "GET /healthz", "GET /readyz"];
+const ENDPOINTS: [&str; 4] = [
+    "POST /refresh-cache",
+    "POST /commands/NAME",
+    "GET /healthz",
+    "GET /readyz",
+];
 const ELSEWHERE: &str = "send the request to the control server of the process that writes the directory";
 const FROZEN: &str = "change the directory where its pages are rendered, and deploy that";
 const ON_DISK: &str = "repeat the request when the disk works again";
@@ -59,6 +66,9 @@ pub struct ControlOptions {
     /// What `mode=render` calls with its patterns: begins to render what is stored and matches, and says how many
     /// pages these are. May block. Default: none, and that mode is refused.
     pub render: Option<Render>,
+    /// What `/commands/NAME` does, for the commands of the program. Default: none, and there are none.
+    #[doc(hidden)]
+    pub commands: Option<Arc<dyn Commands>>,
 }
 
 impl Default for ControlOptions {
@@ -68,6 +78,7 @@ impl Default for ControlOptions {
             ready: Arc::new(|| true),
             allowed_hosts: Vec::new(),
             render: None,
+            commands: None,
         }
     }
 }
@@ -112,9 +123,11 @@ fn routes(trigger: RefreshTrigger, options: ControlOptions) -> Router {
         guard: Guard::new(options.token.as_deref(), options.allowed_hosts),
         ready: options.ready,
         render: options.render,
+        commands: options.commands,
     });
     Router::new()
         .route("/refresh-cache", any(refresh_cache))
+        .route("/commands/{name}", any(command::carry_out))
         .route("/healthz", any(healthz))
         .route("/readyz", any(readyz))
         .with_state(control)
@@ -125,11 +138,16 @@ struct Control {
     guard: Guard,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
     render: Option<Render>,
+    commands: Option<Arc<dyn Commands>>,
 }
 
-async fn healthz(method: Method) -> Result<Response, Refusal> {
+async fn healthz(State(control): State<Arc<Control>>, method: Method) -> Result<Response, Refusal> {
     only(&[Method::GET, Method::HEAD], &method)?;
-    Ok(answer(StatusCode::OK, &json!({ "status": "ok" })))
+    let healthy = match &control.commands {
+        Some(commands) => json!({ "status": "ok", "id": commands.id() }),
+        None => json!({ "status": "ok" }),
+    };
+    Ok(answer(StatusCode::OK, &healthy))
 }
 
 async fn readyz(State(control): State<Arc<Control>>, method: Method) -> Result<Response, Refusal> {
@@ -146,7 +164,7 @@ async fn refresh_cache(State(control): State<Arc<Control>>, request: Request) ->
     only(&[Method::POST], &parts.method)?;
     control.guard.admit(&parts)?;
     let mut wish = Wish::from_query(&parts.uri)?;
-    wish.add_body(&read(body).await?)?;
+    wish.add_body(&read(body, MAX_BODY_BYTES).await?)?;
     let patterns = wish.patterns.unwrap_or_else(|| vec!["*".into()]);
     let mode = match wish.mode {
         Mode::Refresh(mode) => mode,
@@ -227,12 +245,12 @@ async fn refresh(
     refreshed.map_err(|error| Refusal::of_refresh(&error))
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
+async fn read(body: Body, limit: usize) -> Result<axum::body::Bytes, Refusal> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_long(&error) => Err(Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is longer than {} KiB", MAX_BODY_BYTES / 1024),
+            format!("the body is longer than {} KiB", limit / 1024),
             "use a wildcard, or several requests",
         )),
         Ok(Err(_)) => Err(Refusal::unclear("the body broke off")),
@@ -323,7 +341,7 @@ fn only(allowed: &[Method], method: &Method) -> Result<(), Refusal> {
         ..Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             format!("the method has to be {list}"),
-            "the endpoints are POST /refresh-cache, GET /healthz, GET /readyz",
+            "the endpoints are POST /refresh-cache, POST /commands/NAME, GET /healthz, GET /readyz",
         )
     })
 }

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Frozen,
     /// The snapshot directory has not been read through since the start, so what is stored is not known yet.
     NotReady,
+    /// The server that writes the snapshot directory did not do what it was asked.
+    Control,
 }
 
 /// Why a proxy, a control server or a listener could not be made.

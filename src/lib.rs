@@ -10,6 +10,9 @@ mod clock;
 mod coding;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod command;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod compare;
 pub mod config;
 pub mod control;

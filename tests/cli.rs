@@ -15,6 +15,8 @@ mod init;
 mod looks;
 #[path = "cli/prerender.rs"]
 mod prerender;
+#[path = "cli/served/mod.rs"]
+mod served;
 #[path = "cli/ship.rs"]
 mod ship;
 #[path = "cli/terminal.rs"]
@@ -430,11 +432,13 @@ fn beside(server: &Running, arguments: &[&str]) -> (Option<i32>, String, String)
 }
 
 #[test]
-fn commands_work_beside_a_server_or_say_who_does_it() {
+fn commands_work_beside_a_server_that_cannot_be_asked_or_say_who_does_it() {
     let server = Running::start("1s");
     let (mut client, mut backend) = server.request();
     backend.write_all(PAGE).unwrap();
     assert!(rest(&mut client).ends_with("page"));
+
+    std::fs::remove_file(server.dir.path().join(".phantom/server.json")).unwrap();
 
     let (code, stdout, stderr) = beside(&server, &["ls"]);
     assert_eq!((code, &*stderr), (Some(0), ""));
@@ -445,12 +449,9 @@ fn commands_work_beside_a_server_or_say_who_does_it() {
     let (code, stdout, _) = beside(&server, &["verify"]);
     assert_eq!((code, &*stdout), (Some(0), "1 snapshot, 4 B: all is well\n"));
     for (command, hint) in [
-        (
-            &["gc"][..],
-            "hint: a server finishes, sweeps and evicts by itself",
-        ),
-        (&["verify", "--fix"], "hint: stop the server, or have it fetch"),
-        (&["reseal"], "hint: stop the server, seal what was changed"),
+        (&["gc"][..], "a server finishes, sweeps and evicts by itself"),
+        (&["verify", "--fix"], "or have it drop what is damaged"),
+        (&["reseal"], "stop the server, seal what was changed"),
     ] {
         let (code, stdout, stderr) = beside(&server, command);
         assert_eq!((code, &*stdout), (Some(2), ""));

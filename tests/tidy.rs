@@ -17,6 +17,8 @@ enum Level {
     Helpers,
     Flow,
     Doors,
+    /// Doors that stand in for each other, over the control server.
+    Relays,
     /// What takes several doors.
     Errands,
     Facade,
@@ -63,6 +65,8 @@ const LEVELS: &[(&str, Level)] = &[
     ("demo", Level::Doors),
     // Reads as the commands on the directory do, and asks at the pace of prerendering.
     ("compare", Level::Errands),
+    // Does what commands on the directory do, and prerendering, where the control server takes them.
+    ("command", Level::Relays),
     // Checks any of them; only compiled for tests and fuzz targets.
     ("fuzzing", Level::Facade),
     // Calls any of them; only compiled for tests and benchmarks.

@@ -1,11 +1,13 @@
 //! Removing what matches a pattern, as a person with `rm` would, but whole pages and no hand edits.
 //!
-//! No lock is waited for: files are the truth, and a server that has the lock notices that they went, which
+//! No lock is waited for: files are the truth, and a server that has the lock and cannot be asked to do it notices that they went, which
 //! counts as an invalidation there. What it is fetching at that moment it may still store.
+
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::pattern::KeyPattern;
-use crate::snapshot::{Emptied, Found, Listed};
+use crate::snapshot::{Emptied, Found, Listed, Store};
 
 use super::{Artefact, Row, pattern};
 
@@ -51,18 +53,23 @@ impl Artefact {
     /// # Errors
     /// What is no pattern, or a directory that cannot be written.
     pub fn remove(&self, matching: &str) -> Result<Removed, Error> {
+        pattern(Some(matching))?;
+        self.remove_by(&self.attach()?, matching)
+    }
+
+    /// The same, by a store that is there already.
+    pub(crate) fn remove_by(&self, store: &Arc<Store>, matching: &str) -> Result<Removed, Error> {
         let pattern = pattern(Some(matching))?;
-        let store = self.attach()?;
         let mut emptied = Emptied::default();
         let mut removed = Removed {
             is_beside_a_server: !store.is_writable(),
             ..Removed::default()
         };
         self.each_matching(&pattern, &mut removed, &mut |found, listed| {
-            emptied.note(&store, listed.path());
+            emptied.note(store, listed.path());
             store.take_away(found).map_err(|error| error.to_string())
         });
-        emptied.finish(&store);
+        emptied.finish(store);
         Ok(removed)
     }
 

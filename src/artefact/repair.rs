@@ -20,7 +20,7 @@ impl Artefact {
     /// Another process has the lock, or nothing can be written.
     pub fn repair(&self, each: &mut dyn FnMut(Finding)) -> Result<Verified, Error> {
         let store = self.take(
-            "stop the server, or have it fetch what is damaged anew: POST /refresh-cache on its control port",
+            "stop the server, or files would be moved from under what it commits; or have it drop what is damaged (`phantom-frame rm PATTERN`), which is then fetched anew",
         )?;
         let pending = self.survey.private("pending");
         store.finish();

@@ -1,12 +1,14 @@
 //! Keeping the directory: what a crash left, what is too much, what was changed by hand, what is gone for good.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::error::{Error, ErrorKind};
 use crate::head::{Ready, Rendering, RenderingOrigin, Sidecar, StoredHead, VariantKey};
-use crate::snapshot::{Found, Resealed};
+use crate::key::Key;
+use crate::snapshot::{Found, Resealed, Store};
 use crate::tags::Tags;
 
 use super::listing::shown;
@@ -61,22 +63,33 @@ impl Artefact {
     pub fn collect(&self) -> Result<Collected, Error> {
         let count = || ["tmp", "pending"].map(|name| self.survey.private(name).len() as u64);
         let [tmp, pending] = count();
-        let forms = self.forms_there();
         let store =
-            self.take("a server finishes, sweeps and evicts by itself; stop it to have it done from here")?;
+            self.take("no control server answers where its `.phantom/server.json` says; a server finishes, sweeps and evicts by itself: stop it to have it done from here")?;
+        let collected = self.collect_by(&store, |store| store.may_evict());
+        let [tmp_left, pending_left] = count();
+        Ok(Collected {
+            pending: pending.saturating_sub(pending_left),
+            temporaries: tmp.saturating_sub(tmp_left),
+            ..collected
+        })
+    }
+
+    /// The same by a store that is there already, in which what lies in `tmp/` and `pending/` may be under way.
+    /// `finished` hears of it before anything is evicted.
+    pub(crate) fn collect_by(&self, store: &Arc<Store>, finished: impl FnOnce(&Store)) -> Collected {
+        let forms = self.forms_there();
         // What there is before anything is evicted.
         let is_whole = store.finish();
         let found = store.count();
+        finished(store);
         store.make_room_and_wait();
-        let [tmp_left, pending_left] = count();
-        Ok(Collected {
+        Collected {
             snapshots: store.count() as u64,
-            pending: pending.saturating_sub(pending_left),
-            temporaries: tmp.saturating_sub(tmp_left),
             forms: forms.saturating_sub(self.forms_there()),
             evicted: found.saturating_sub(store.count()) as u64,
             is_partial: !is_whole,
-        })
+            ..Collected::default()
+        }
     }
 
     fn forms_there(&self) -> u64 {
@@ -93,10 +106,21 @@ impl Artefact {
     /// # Errors
     /// What is no pattern; another process has the lock, or nothing can be written.
     pub fn reseal(&self, matching: Option<&str>, each: &mut dyn FnMut(Sealed)) -> Result<(), Error> {
-        let pattern = pattern(matching)?;
+        pattern(matching)?;
         let store = self.take(
-            "stop the server, seal what was changed, and start it again; what is not sealed it moves to `.phantom/displaced/` when it has the page fetched anew",
+            "no control server answers where its `.phantom/server.json` says: stop the server, seal what was changed, and start it again; what is not sealed it moves to `.phantom/displaced/` when it has the page fetched anew",
         )?;
+        self.reseal_by(&store, matching, each)
+    }
+
+    /// The same, by a store that has the lock.
+    pub(crate) fn reseal_by(
+        &self,
+        store: &Arc<Store>,
+        matching: Option<&str>,
+        each: &mut dyn FnMut(Sealed),
+    ) -> Result<(), Error> {
+        let pattern = pattern(matching)?;
         let mut bytes = Vec::new();
         self.survey.each_folder(&mut |listed| {
             let Ok(listed) = listed else {
@@ -120,6 +144,25 @@ impl Artefact {
     /// # Errors
     /// What is no address or names no single page, a location that is none, or a disk that refuses.
     pub fn tombstone(&self, url: &str, tombstone: &Tombstone) -> Result<String, Error> {
+        let (key, sidecar) = self.stone(url, tombstone)?;
+        self.entomb(&self.attach()?, &key, &sidecar)
+    }
+
+    /// The same, by a store that is there already.
+    #[cfg(feature = "cli")]
+    pub(crate) fn tombstone_by(
+        &self,
+        store: &Arc<Store>,
+        url: &str,
+        tombstone: &Tombstone,
+    ) -> Result<String, Error> {
+        let (key, sidecar) = self.stone(url, tombstone)?;
+        let placed = self.entomb(store, &key, &sidecar);
+        store.take_note_of(&key);
+        placed
+    }
+
+    fn stone(&self, url: &str, tombstone: &Tombstone) -> Result<(Key, Sidecar), Error> {
         let address = self.address(url)?;
         let Some(key) = &address.exact else {
             let context = format!("`{url}` does not say whose page: the host is part of the key");
@@ -140,8 +183,11 @@ impl Artefact {
                 origin: RenderingOrigin::Operator,
             }),
         };
-        let store = self.attach()?;
-        let placed = store.entomb(key, &sidecar);
+        Ok((key.clone(), sidecar))
+    }
+
+    fn entomb(&self, store: &Arc<Store>, key: &Key, sidecar: &Sidecar) -> Result<String, Error> {
+        let placed = store.entomb(key, sidecar);
         placed
             .map(|path| shown(&path))
             .map_err(|error| Error::directory("put a tombstone in", self.directory(), error))

@@ -1,13 +1,17 @@
 //! The new rendering is taken, where it is another one.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use crate::artefact::Artefact;
+use crate::command::Remote;
 use crate::config::CreateProxyConfig;
 use crate::error::{Error, ErrorKind};
 use crate::outcome::Reason;
 use crate::prerender::{Heard, Paced};
-use crate::proxy::{Became, Proxy};
+use crate::proxy::{Address, Became, Proxy};
 
 use super::again::{Job, jobs, look};
 use super::paced::{Jobs, Told, in_turn};
@@ -40,30 +44,24 @@ impl Accepted {
 }
 
 /// Stores what [`diff`](super::diff) would show: what is the same is not touched, and what is gone, or would not be
-/// stored any more, is removed. Takes the lock.
+/// stored any more, is removed. Where a server writes the directory that one does it, else this takes the lock.
 ///
 /// # Errors
 /// As [`diff`](super::diff), and where another process writes the directory.
 pub async fn accept(
     config: &CreateProxyConfig,
-    artefact: &Arc<Artefact>,
+    (artefact, server): (&Arc<Artefact>, Option<&Remote>),
     options: &Options,
     mut observe: impl FnMut(Event<'_, Accepted>),
 ) -> Result<Summary, Error> {
-    let proxy = Proxy::new(config.clone())?;
-    if !proxy.may_write().await {
-        let what = format!("another process writes {}", artefact.directory().display());
-        return Err(Error::new(ErrorKind::Locked, what).with_hint(
-            "have that server render what is stored (`POST /refresh-cache?mode=render` on its control port), or stop it",
-        ));
-    }
+    let hand = Hand::of(config, artefact, server).await?;
     let onlooker = Proxy::onlooker(config, artefact.id().as_deref())?;
     let (jobs, unread) = jobs(&onlooker, artefact, options.pattern.as_deref()).await?;
     let mut summary = Summary {
         unread,
         ..Summary::default()
     };
-    let ask = |job: Job| take(&proxy, &onlooker, artefact, job);
+    let ask = |job: Job| take(&hand, &onlooker, artefact, job);
     let mut done = 0;
     in_turn(&Paced::new(&options.pace()), Jobs::of(jobs), ask, |told, jobs| {
         let accepted = match told {
@@ -79,10 +77,80 @@ pub async fn accept(
         observe(Event::Done(&accepted, done, jobs.known()));
     })
     .await;
-    Ok(summary)
+    match hand.failure.into_inner() {
+        Some(failure) => Err(failure),
+        None => Ok(summary),
+    }
 }
 
-async fn take(proxy: &Proxy, onlooker: &Proxy, artefact: &Arc<Artefact>, job: Job) -> (Accepted, Heard) {
+/// Who stores what is taken.
+struct Hand<'a> {
+    way: Way<'a>,
+    /// Why the server did not do what it was asked, at first.
+    failure: RefCell<Option<Error>>,
+}
+
+enum Way<'a> {
+    /// This process, which has the lock.
+    Own(Proxy),
+    Server(&'a Remote),
+}
+
+impl<'a> Hand<'a> {
+    async fn of(
+        config: &CreateProxyConfig,
+        artefact: &Artefact,
+        server: Option<&'a Remote>,
+    ) -> Result<Self, Error> {
+        let way = match server {
+            Some(server) => {
+                server.may_ask().await?;
+                Way::Server(server)
+            }
+            None => Way::Own(own(config, artefact).await?),
+        };
+        Ok(Self {
+            way,
+            failure: RefCell::default(),
+        })
+    }
+
+    async fn order_anew(&self, address: &Address, fields: &HeaderMap) -> Became {
+        match &self.way {
+            Way::Own(proxy) => proxy.order_anew(address, fields).await.became,
+            Way::Server(server) => self.note(server.order_anew(address, fields).await),
+        }
+    }
+
+    async fn discard(&self, key: &str) -> Result<(), Became> {
+        let discarded = match &self.way {
+            Way::Own(proxy) => proxy.discard(key).await.is_ok(),
+            Way::Server(server) => server.discard(key).await.is_ok(),
+        };
+        discarded.then_some(()).ok_or(Became::Failed(Reason::Disk))
+    }
+
+    fn note(&self, asked: Result<Became, Error>) -> Became {
+        asked.unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            Became::Failed(Reason::Incomplete)
+        })
+    }
+}
+
+async fn own(config: &CreateProxyConfig, artefact: &Artefact) -> Result<Proxy, Error> {
+    let proxy = Proxy::new(config.clone())?;
+    if proxy.may_write().await {
+        return Ok(proxy);
+    }
+    let what = format!("another process writes {}", artefact.directory().display());
+    Err(Error::new(ErrorKind::Locked, what).with_hint(
+        "no control server answers where its `.phantom/server.json` says: have that server render what is stored \
+         (`POST /refresh-cache?mode=render` on its control port), or stop it",
+    ))
+}
+
+async fn take(hand: &Hand<'_>, onlooker: &Proxy, artefact: &Arc<Artefact>, job: Job) -> (Accepted, Heard) {
     let ((page, _), heard) = look(onlooker, artefact, job.clone()).await;
     let standing = page.standing;
     let mut accepted = Accepted { page, became: None };
@@ -92,17 +160,17 @@ async fn take(proxy: &Proxy, onlooker: &Proxy, artefact: &Arc<Artefact>, job: Jo
     if matches!(standing, Standing::Failed(_)) {
         return (accepted, heard);
     }
-    let ordered = proxy.order_anew(address, fields).await;
-    let is_out = matches!(ordered.became, Became::NotStored(_) | Became::Missing);
-    accepted.became = Some(ordered.became);
+    let became = hand.order_anew(address, fields).await;
+    let is_out = matches!(became, Became::NotStored(_) | Became::Missing);
+    accepted.became = Some(became);
     if is_out && matches!(standing, Standing::Gone | Standing::NotStored(_)) && job.is_stored {
-        accepted.became = remove(proxy, artefact, &job).await.err().or(accepted.became);
+        accepted.became = remove(hand, artefact, &job).await.err().or(accepted.became);
     }
     (accepted, heard)
 }
 
 /// What the answer alone has not taken out. Of a variant, only itself could go, which nothing but a visitor's fill does.
-async fn remove(proxy: &Proxy, artefact: &Arc<Artefact>, job: &Job) -> Result<(), Became> {
+async fn remove(hand: &Hand<'_>, artefact: &Arc<Artefact>, job: &Job) -> Result<(), Became> {
     let is_there = matches!(artefact.side(&job.stored.sidecar, 0), Ok(Some(_)));
     if !is_there {
         return Ok(());
@@ -110,6 +178,5 @@ async fn remove(proxy: &Proxy, artefact: &Arc<Artefact>, job: &Job) -> Result<()
     if job.stored.variant.id().is_some() {
         return Err(Became::Failed(Reason::Variants));
     }
-    let removed = proxy.discard(&job.stored.key).await;
-    removed.map_err(|_| Became::Failed(Reason::Disk))
+    hand.discard(&job.stored.key).await
 }

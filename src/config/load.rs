@@ -149,7 +149,8 @@ impl Loaded {
             | ErrorKind::Locked
             | ErrorKind::Frozen
             | ErrorKind::Absent
-            | ErrorKind::NotReady => None,
+            | ErrorKind::NotReady
+            | ErrorKind::Control => None,
         });
         let message = error.to_string();
         let hint = error.hint().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Who may use `/refresh-cache`: the bearer of the token, or without one whoever can connect and is no
+//! Who may use `/refresh-cache` and `/commands`: the bearer of the token, or without one whoever can connect and is no
 //! web page.
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};

@@ -1,6 +1,7 @@
 //! Tests of the control server, by requests.
 
 mod access;
+mod commands;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

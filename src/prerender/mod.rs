@@ -119,7 +119,7 @@ fn read_only(proxy: &Proxy) -> Error {
     };
     let what = format!("cannot prerender into {directory}: this process may not write there");
     Error::new(ErrorKind::Locked, what).with_hint(
-        "most likely a server runs on it: have that one render (`POST /refresh-cache?mode=render` on its control \
+        "most likely a server runs on it, and no control server answers where its `.phantom/server.json` says: have that one render (`POST /refresh-cache?mode=render` on its control \
          port, or `[prerender]` in its configuration), stop it, or prerender into another directory",
     )
 }

@@ -8,10 +8,12 @@
 //! `layout` names files, `sidecar` is their text, `body` takes a body in, `write` commits, `last_good` keeps what is better than what comes, `pair` replaces
 //! files, `displace` moves others' aside, `sync` syncs behind them, `read` looks up and `check` compares a body with its seal, `parsed` keeps heads in memory and `hot` bodies, as far as `budget` goes; `ledger` orders invalidations against fills, `marks` has visitors', `log` keeps them over a crash,
 //! `remove` carries them out, `anew` is for pages that stay until they are rendered again, `reconcile` follows other programs. `usage` says how much there may be, `evict` makes
-//! room, `pinned` says what stays, `survey` reads without any of this, `frozen` serves without changing anything, and `upkeep` is a command's hand on the files; `crew` waits for the disk in a request's stead; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
+//! room, `pinned` says what stays, `announced` is where commands are taken, `survey` reads without any of this, `frozen` serves without changing anything, and `upkeep` is a command's hand on the files; `crew` waits for the disk in a request's stead; `derived` has coded forms of bodies, `coder` makes them and `compress` is how. `hosts` bounds whose pages there are, `folders` knows the folders in use.
 
 mod adopt;
 mod anew;
+#[cfg(feature = "cli")]
+mod announced;
 mod body;
 mod budget;
 mod check;
@@ -74,6 +76,8 @@ use crate::pattern::KeyPattern;
 use crate::throttle::{Throttle, ThrottlePerFile};
 
 pub(crate) use anew::Marked;
+#[cfg(feature = "cli")]
+pub(crate) use announced::announced;
 pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
 pub(crate) use crew::Crew;
@@ -154,6 +158,9 @@ pub(crate) struct Store {
     fs: Fs,
     options: StoreOptions,
     lock: lock::WriteLock,
+    /// What `server.json` is to say.
+    #[cfg(feature = "cli")]
+    announced: Mutex<Option<String>>,
     index: Index,
     /// Parsed and checked heads.
     parsed: Parsed,

@@ -123,6 +123,8 @@ impl Store {
             root,
             fs,
             lock,
+            #[cfg(feature = "cli")]
+            announced: Mutex::default(),
             index: super::Index::default(),
             parsed: super::parsed::Parsed::beside(options.memory_bytes),
             hot: Arc::new(super::hot::Hot::new(options.memory_bytes)),
@@ -183,6 +185,8 @@ impl Store {
         }
         sweep_temporaries(&self.fs, &self.tmp());
         self.lock.hold(file);
+        #[cfg(feature = "cli")]
+        self.put_announcement();
         tracing::info!(dir = %self.root.display(), "the process that wrote this snapshot directory has ended; it is written here now");
         let store = Arc::clone(self);
         self.run_later(move || {
@@ -226,6 +230,8 @@ impl Store {
         {
             tracing::warn!(dir = %self.root.display(), %error, "cannot write the directory's own files again");
         }
+        #[cfg(feature = "cli")]
+        self.put_announcement();
     }
 
     #[cfg(feature = "watch")]

@@ -17,11 +17,15 @@ use crate::fsops::{FileId, Fs, is_absence};
 use crate::head::{Generated, Rendering, Seal, SealedBody, Sidecar, VariantId, VariantKey};
 use crate::headers::OF_THE_BYTES;
 use crate::key::Key;
+#[cfg(feature = "cli")]
+use crate::pattern::KeyPattern;
 
 use super::layout::{FileKind, PRIVATE, Stem, parse_file_name};
 use super::pair::Standing;
 use super::read::generated;
 use super::scan::Looked;
+#[cfg(feature = "cli")]
+use super::scan::Occasion;
 use super::survey::Found;
 use super::{Store, StoreOptions};
 
@@ -43,7 +47,7 @@ pub(crate) enum Resealed {
 
 impl Store {
     /// The store of a directory for as long as a command takes; it has the lock if nobody else does. Nothing is
-    /// evicted but by [`make_room_and_wait`](Self::make_room_and_wait).
+    /// evicted before [`may_evict`](Self::may_evict).
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -61,17 +65,44 @@ impl Store {
         Ok(store)
     }
 
+    /// Has the index take in what was done to the files of these keys by hand, as another program's doing: it is in
+    /// force when this returns, and fills that were begun before keep nothing.
+    #[cfg(feature = "cli")]
+    pub(crate) fn take_note(&self, pattern: &KeyPattern) {
+        let matching = self.index.matching(|subject| pattern.is_match(subject));
+        matching.iter().for_each(|entry| self.look_at_all(entry));
+    }
+
+    /// The same of one key, of which the index may know nothing yet.
+    #[cfg(feature = "cli")]
+    pub(crate) fn take_note_of(&self, key: &Key) {
+        if let Some(entry) = self.index.get(key) {
+            self.look_at_all(&entry);
+        }
+        let sidecar = self.root.join(Stem::of(key).sidecar(None));
+        self.look_at(&sidecar, Occasion::Change);
+    }
+
     /// Reads the directory through and finishes what a crash left. Whether all of it could be read.
     pub(crate) fn finish(self: &Arc<Self>) -> bool {
         self.scan_at_start() == Looked::Whole
     }
 
+    /// From now on it evicts as a server does.
+    pub(crate) fn may_evict(&self) {
+        self.evicting.store(false, Ordering::Release);
+    }
+
     /// Returns when there is no more than there may be, or nothing more goes.
     pub(crate) fn make_room_and_wait(self: &Arc<Self>) {
         const STEP: Duration = Duration::from_millis(5);
+        /// Pages may come as fast as they go.
+        const ROUNDS: usize = 10_000;
         let mut count = None;
-        self.evicting.store(false, Ordering::Release);
-        while count.replace(self.count()) != Some(self.count()) {
+        for _ in 0..ROUNDS {
+            if count.replace(self.count()) == Some(self.count()) {
+                return;
+            }
             self.relieve();
             // A round goes over the store's thread and others.
             while self.evicting.load(Ordering::Acquire) {

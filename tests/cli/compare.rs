@@ -336,6 +336,7 @@ fn accept_says_who_has_the_lock_and_a_closed_pipe_is_no_panic() {
             "{line}"
         );
     }
+    std::fs::remove_file(dir.path().join(".phantom/server.json")).unwrap();
     assert_eq!(site.run(dir.path(), &["diff"]).0, Some(0));
     let (code, stdout, stderr) = site.run(dir.path(), &["accept"]);
     server.kill().unwrap();

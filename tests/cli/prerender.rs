@@ -1,5 +1,6 @@
 //! `prerender`, and what a server renders by itself.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -11,38 +12,46 @@ use tempfile::TempDir;
 use super::{ask, command, event, read_head};
 
 /// Answers by path, and remembers who asked.
-struct Site {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+pub(super) struct Site {
+    pub(super) address: SocketAddr,
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
+    /// Pages that are now what another one is.
+    pub(super) changed: Arc<Mutex<HashMap<String, &'static str>>>,
 }
 
 impl Site {
     /// Ends with the process.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let changed = Arc::new(Mutex::new(HashMap::new()));
+        let (log, now) = (Arc::clone(&asked), Arc::clone(&changed));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map(Result::unwrap) {
-                let log = Arc::clone(&log);
+                let (log, now) = (Arc::clone(&log), Arc::clone(&now));
                 std::thread::spawn(move || {
                     loop {
                         let head = read_head(&mut stream);
                         let Some(path) = head.split(' ').nth(1).map(str::to_owned) else {
                             return;
                         };
-                        let answer = answer(&path);
+                        let page = now.lock().unwrap().get(&path).copied();
+                        let answer = answer(page.unwrap_or(&path));
                         log.lock().unwrap().push(path);
                         stream.write_all(answer.as_bytes()).unwrap();
                     }
                 });
             }
         });
-        Self { address, asked }
+        Self {
+            address,
+            asked,
+            changed,
+        }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 
@@ -75,11 +84,11 @@ fn answer(path: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
 }
 
-fn stdout(output: &Output) -> String {
+pub(super) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -180,11 +189,12 @@ fn a_closed_pipe_is_no_panic() {
 }
 
 #[test]
-fn while_a_server_runs_on_the_directory_it_says_what_to_do() {
+fn beside_a_server_that_cannot_be_asked_it_says_what_to_do() {
     let (site, dir) = (Site::start(), tempfile::tempdir().unwrap());
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = command(&backend, &dir).arg("--log-format=json").spawn().unwrap();
     event(&mut BufReader::new(server.stderr.take().unwrap()), "serving");
+    std::fs::remove_file(dir.path().join(".phantom/server.json")).unwrap();
 
     let output = site.prerender(dir.path(), &["/a"]);
 

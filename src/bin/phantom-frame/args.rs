@@ -28,7 +28,8 @@ const AFTER_HELP: &str = "\
 Every setting of the configuration file also has an environment variable:
 proxy_port is PHANTOM_FRAME_PROXY_PORT, and so on; commas separate lists there.
 A flag beats a variable, which beats the file. A token for the control server
-comes from control_auth_file, from the file, or from PHANTOM_FRAME_CONTROL_AUTH.
+comes from control_auth_file, from the file, or from PHANTOM_FRAME_CONTROL_AUTH;
+commands that have a server do their work tell it the same.
 
 Exit codes: 0 stopped as asked; 1 failed; 2 the configuration or the command
 line cannot be used; 130 and 143 stopped at once by a second signal.";

@@ -8,6 +8,7 @@ mod logging;
 mod open_files;
 mod output;
 mod print;
+mod server;
 mod shutdown;
 mod whole;
 

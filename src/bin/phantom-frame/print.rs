@@ -21,6 +21,16 @@ pub(crate) enum Form {
     Json,
 }
 
+impl Form {
+    /// As `--json` says.
+    pub(crate) fn of(is_json: bool) -> Self {
+        match is_json {
+            true => Self::Json,
+            false => Self::Text,
+        }
+    }
+}
+
 /// See the module.
 pub(crate) struct Out {
     stream: BufWriter<anstream::Stdout>,

@@ -13,6 +13,7 @@ use crate::proxy::frozen::Directory;
 use crate::proxy::http_backend;
 use crate::proxy::order::{Address, Ordered};
 use crate::proxy::rendition::{Rendition, Sight};
+use crate::snapshot::Store;
 
 use super::Proxy;
 
@@ -38,6 +39,26 @@ impl Proxy {
     /// Has what is stored at a page for who sends these fields rendered and stored anew.
     pub(crate) async fn order_anew(&self, address: &Address, fields: &HeaderMap) -> Ordered {
         Arc::clone(&self.engine).order_anew(address, fields).await
+    }
+
+    /// The store of its directory, if this process writes that. May wait for the disk.
+    pub(crate) fn store_to_write(&self) -> Option<Arc<Store>> {
+        let store = self.engine.store.clone().filter(|_| !self.is_frozen())?;
+        (store.may_write() && store.is_still_writable()).then_some(store)
+    }
+
+    /// Has `server.json` say this as long as this process writes the directory.
+    pub(crate) fn announce(&self, text: String) {
+        if let Some(store) = &self.engine.store {
+            store.announce(text);
+        }
+    }
+
+    /// Takes it back.
+    pub(crate) fn renounce(&self) {
+        if let Some(store) = &self.engine.store {
+            store.renounce();
+        }
     }
 
     /// Takes out what is stored under a key. Waits for the disk.

@@ -200,7 +200,7 @@ async fn nothing_is_put_right_under_a_server_s_hands() {
     let error = refused.expect_err("the server has the lock");
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(
-        error.hint().is_some_and(|hint| hint.contains("/refresh-cache")),
+        error.hint().is_some_and(|hint| hint.contains("phantom-frame rm")),
         "{error:?}"
     );
     assert_eq!(proxy.contents(), before);

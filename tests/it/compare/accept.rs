@@ -13,7 +13,13 @@ async fn accepted(proxy: &Proxy, pattern: Option<&str>) -> Vec<Accepted> {
             all.push(one.clone());
         }
     };
-    let done = accept(&proxy.config(), &opened(proxy), &Options::of(pattern), observe).await;
+    let done = accept(
+        &proxy.config(),
+        (&opened(proxy), None),
+        &Options::of(pattern),
+        observe,
+    )
+    .await;
     done.expect("a run");
     all
 }
@@ -110,7 +116,7 @@ async fn it_takes_the_lock() {
     let proxy = stored(&backend, &["/a"]).await;
     let _lock = proxy.take_lock().await;
     let none = |_: Event<'_, Accepted>| {};
-    let done = accept(&proxy.config(), &opened(&proxy), &Options::of(None), none).await;
+    let done = accept(&proxy.config(), (&opened(&proxy), None), &Options::of(None), none).await;
     assert_eq!(done.expect_err("it is taken").kind(), ErrorKind::Locked);
     assert_eq!(backend.count("/a"), 1);
 }

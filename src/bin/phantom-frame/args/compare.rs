@@ -93,14 +93,14 @@ or may not be stored any more, is removed. A PATTERN without `*` may be a page
 that is not stored yet. A page that differs is rendered twice: to see whether it
 does, and to be stored as by any other fill.
 
-Needs the lock, and refuses where a server has it: that one renders what is
-stored by POST /refresh-cache?mode=render on its control port.
+Where a server writes the directory, that one stores what is accepted, over its
+control port. Where it cannot be asked, this refuses.
 
 --json: pages (those of `diff --json` without head and body, and became),
 summary, removed, added, unread.
 
 Exit codes: 0; 1 a page failed, or could not be stored; 2 wrong usage or
-configuration, or a server has the lock.";
+configuration, or a server that cannot be asked has the lock.";
 
 const NOISE_HELP: &str = "\
 Renders each page twice, with a pause between the two, and says what differs

@@ -17,10 +17,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn form(&self) -> Form {
-        match self.json {
-            true => Form::Json,
-            false => Form::Text,
-        }
+        Form::of(self.json)
     }
 }
 
@@ -133,9 +130,9 @@ Reads every file, compares every seal, and says what is wrong:
 --fix finishes commits and moves the rest to a folder of its own in
 .phantom/displaced, under the path that it had, so that nothing is lost that a
 person may have made. What is not of the layout is left where it is. Hand edits
-that are to stay: `phantom-frame reseal` first. --fix needs the lock; while a
-server has it, stop the server, or have pages fetched anew by
-POST /refresh-cache on its control port.
+that are to stay: `phantom-frame reseal` first. --fix needs the lock: it would
+move files from under what a server commits. While one has it, stop the server,
+or have it drop what is damaged: `phantom-frame rm PATTERN`.
 
 --json: directory, findings (kind, path, detail, fixed), snapshots, bytes, left.
 
@@ -147,9 +144,10 @@ PATTERN is that of invalidations: a path with every query (\"/blog/*\", where `*
 is any run of characters), a key (\"GET:/blog?page=2\"), a tag (\"tag:news\"), or
 \"*\"; --tag TAG is another way to write a tag. Variants go with their pages; bodies that were changed by hand are moved to .phantom/displaced.
 
-Works beside a server: files are the truth, and it takes a page that went for
-an invalidation of it. What it is fetching at that moment it may still store;
-POST /refresh-cache on its control port leaves no such gap.
+Where a server writes the directory, that one does it, over its control port: it
+is in force when the command ends, and what is being fetched is not stored. A
+server that cannot be asked takes a page that went for an invalidation of it;
+what it is fetching at that moment it may still store. --dry-run asks nobody.
 
 --json: snapshots, pages, bytes, failed, rows (with --dry-run; as `ls --json`).
 
@@ -159,13 +157,14 @@ or configuration.";
 const GC_HELP: &str = "\
 Finishes commits that a crash cut in two, removes temporary files and compressed
 forms that are nobody's, carries out what was invalidated, and evicts what is
-over disk_limit and max_snapshots. A server does all this by itself; so this
-needs the lock, and refuses where one has it.
+over disk_limit and max_snapshots. A server does all this by itself; where one
+writes the directory it does it now, and what it is writing counts as nothing
+left. Where it cannot be asked, this refuses.
 
 --json: snapshots, pending, temporaries, forms, evicted, partial.
 
 Exit codes: 0; 1 something could not be read; 2 wrong usage or configuration, or
-a server has the lock.";
+a server that cannot be asked has the lock.";
 
 const RESEAL_HELP: &str = "\
 A body that was changed by hand is not what its sidecar seals, and is not
@@ -173,13 +172,14 @@ served. This seals it as it is, and drops what the sidecar says of the bytes
 that are no more (ETag, Last-Modified, digests). From then on it is a snapshot
 like any other: when it is stale or invalidated, it is fetched anew.
 
-Needs the lock, and refuses where a server has it: what the server stores at
-that moment would be undone. Stop the server, seal, and start it again.
+Where a server writes the directory, that one does it, over its control port.
+Where it cannot be asked, this refuses, for what it stores at that moment would
+be undone: stop the server, seal, and start it again.
 
 --json: resealed (line, file, bytes), failed (line, file, error).
 
 Exit codes: 0, also if nothing was changed; 1 something could not be sealed; 2
-wrong usage or configuration, or a server has the lock.";
+wrong usage or configuration, or a server that cannot be asked has the lock.";
 
 const TOMBSTONE_HELP: &str = "\
 Puts a 410, or a 301 to --location, in the place of a page, whether there is one
@@ -187,7 +187,9 @@ or not: a file that can be committed, so that what was removed stays removed,
 with and without a backend. No lifetime and no visitor's request ends it; `rm`
 takes it away, and so does an invalidation that deletes. Variants of the page go.
 
-Works beside a server, which takes the sidecar for another program's.
+Where a server writes the directory, that one does it, over its control port,
+and answers so when the command ends. A server that cannot be asked takes the
+sidecar for another program's.
 
 --json: file.
 

@@ -15,7 +15,9 @@ stored is decided by the rules that hold for visitors, and rendered for nobody.
 The backend is asked less where it answers slowly, and not at all for as long as
 it says with 429 or 503; a run ends where it goes on saying so. Tombstones stay
 what they are. Links marked `nofollow` and other sites are left alone;
-robots.txt is not read. A run that was broken off goes on with --missing.
+robots.txt is not read. A run that was broken off goes on with --missing. Where
+a server writes the directory, that one renders, over its control port, and
+stops when the command is interrupted.
 
 --json prints {\"summary\": {…}, \"interrupted\", \"pages\": [{\"url\", \"became\",
 \"status\", \"reason\", \"problem\", \"found_on\", \"ms\"}]}; `became` is new,
@@ -24,7 +26,7 @@ run prints what was done until then.
 
 Exit codes: 0 all well, and what may not be stored is; 1 a page failed, or one
 that was named is missing; 2 the configuration or the command line cannot be
-used, or another process writes the directory; 130 interrupted; 143 terminated.";
+used, or a server that cannot be asked writes the directory; 130 interrupted; 143 terminated.";
 
 /// `prerender`
 #[derive(Debug)]

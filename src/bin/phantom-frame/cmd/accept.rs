@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::Ended;
 use super::compare::{Progress, as_json, blamed, name, options, remark, rest, sums, warn_of};
 use crate::args::Pages;
-use crate::print::{Out, STRONG};
+use crate::print::{Form, Out, STRONG};
+use crate::server;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -21,32 +22,39 @@ pub(super) async fn run(
     loaded: &Loaded,
     artefact: &Arc<Artefact>,
     pages: &Pages,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<Ended> {
     let config = loaded.settings().proxy_config();
     let options = options(pages);
     let (progress, mut out, mut failed) = (Progress::new(), Out::new(), 0);
-    let summary = accept(&config, artefact, &options, |event| match event {
-        Event::Done(one, done, known) => {
-            failed += u64::from(one.is_failure());
-            progress.done(&one.page.page, (done, known), || match is_json {
-                true => out.item("pages", &whole(one)),
-                false if one.page.standing == Standing::Same => {}
-                false => out.line(format_args!("{}", line(one))),
-            });
-        }
-        Event::Waiting(wait) => progress.waiting(wait),
-        _ => {}
-    });
+    let server = server::find(loaded).await;
+    let summary = accept(
+        &config,
+        (artefact, server.as_ref()),
+        &options,
+        |event| match event {
+            Event::Done(one, done, known) => {
+                failed += u64::from(one.is_failure());
+                progress.done(&one.page.page, (done, known), || match form {
+                    Form::Json => out.item("pages", &whole(one)),
+                    Form::Text if one.page.standing == Standing::Same => {}
+                    Form::Text => out.line(format_args!("{}", line(one))),
+                });
+            }
+            Event::Waiting(wait) => progress.waiting(wait),
+            _ => {}
+        },
+    );
     let summary = summary.await;
     progress.end();
     let summary = summary.map_err(blamed(loaded))?;
-    match is_json {
-        true => out.rest("pages", &rest(&summary)),
-        false => out.line(format_args!("{STRONG}{}{STRONG:#}", sums(&summary))),
+    match form {
+        Form::Json => out.rest("pages", &rest(&summary)),
+        Form::Text => out.line(format_args!("{STRONG}{}{STRONG:#}", sums(&summary))),
     }
     out.finish().context("cannot print what was accepted")?;
     warn_of(&summary.unread);
+    server.iter().for_each(server::note);
     Ok(match failed == 0 && summary.unread.is_empty() {
         true => Ended::AsAsked,
         false => Ended::WithFailures,

@@ -43,7 +43,7 @@ pub(crate) fn run(site: Site, asked: &Compare) -> anyhow::Result<ExitCode> {
         }
         Compare::Accept { pages } => {
             let artefact = Arc::new(open()?);
-            block_on(stoppable(accept::run(&loaded, &artefact, pages, site.json)))
+            block_on(stoppable(accept::run(&loaded, &artefact, pages, form)))
         }
     }
 }

@@ -17,7 +17,8 @@ use super::{Ended, block_on};
 use crate::args::{Limits, Names, Prerender};
 use crate::logging;
 use crate::output::{self, Unusable};
-use crate::print::{Out, STRONG, count, plain};
+use crate::print::{Form, Out, STRONG, count, plain};
+use crate::server;
 use crate::shutdown::Shutdown;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -41,7 +42,7 @@ pub(crate) fn run(asked: Prerender) -> anyhow::Result<ExitCode> {
         Some("prerender") => anyhow::Error::from(error),
         _ => loaded.blame(error).into(),
     })?;
-    block_on(fill(&loaded, options, asked.json))
+    block_on(fill(&loaded, options, Form::of(asked.json)))
 }
 
 /// Who names nothing means what `[prerender]` names; what it says of how holds where no flag says otherwise.
@@ -85,13 +86,13 @@ fn lines_of(file: &Path) -> anyhow::Result<Vec<String>> {
     Ok(pages.map(str::to_owned).collect())
 }
 
-async fn fill(loaded: &Loaded, options: PrerenderOptions, json: bool) -> anyhow::Result<Ended> {
+async fn fill(loaded: &Loaded, options: PrerenderOptions, form: Form) -> anyhow::Result<Ended> {
     let stop = Shutdown::listen().context("cannot listen for signals")?;
     tokio::select! {
         // The second signal, whatever is still under way.
         biased;
         code = stop.forced() => Ok(Ended::Forced(code)),
-        ended = fill_until(&stop, loaded, &options, json) => ended,
+        ended = fill_until(&stop, loaded, &options, form) => ended,
     }
 }
 
@@ -99,26 +100,33 @@ async fn fill_until(
     stop: &Shutdown,
     loaded: &Loaded,
     options: &PrerenderOptions,
-    json: bool,
+    form: Form,
 ) -> anyhow::Result<Ended> {
     let settings = loaded.settings();
-    let proxy = Proxy::new(settings.proxy_config()).map_err(|error: Error| loaded.blame(error))?;
-    let begun = Instant::now();
     let mut told = Told::new();
-    let ended = tokio::select! {
-        summary = prerender(&proxy, options, |event| told.take(event)) => Ok(summary?),
-        code = stop.interrupted() => Err(code),
-    };
-    told.bar.finish_and_clear();
-    let ended = match ended {
+    if let Some(remote) = server::find(loaded).await {
+        let run = async |told: &mut Told| remote.prerender(options, |event| told.take(event)).await;
+        let ended = told.until(stop, run, form).await?;
+        if !matches!(ended, Ended::Forced(_)) {
+            server::note(&remote);
+        }
+        return Ok(ended);
+    }
+    let proxy = Proxy::new(settings.proxy_config()).map_err(|error: Error| loaded.blame(error))?;
+    let run = async |told: &mut Told| prerender(&proxy, options, |event| told.take(event)).await;
+    let ended = told.until(stop, run, form).await?;
+    // What is under way is stored; a signal more ends that.
+    proxy.shut_down(settings.shutdown_timeout).await;
+    Ok(ended)
+}
+
+fn say(told: &Told, ended: Result<Summary, u8>, took: Duration, form: Form) -> anyhow::Result<Ended> {
+    Ok(match ended {
         Ok(summary) => {
             let mut out = Out::new();
-            match json {
-                true => out.json(&as_json(&summary, &told.pages, Ended::AsAsked)),
-                false => out.text(format_args!(
-                    "{}",
-                    as_text(&summary, &told.pages, begun.elapsed())
-                )),
+            match form {
+                Form::Json => out.json(&as_json(&summary, &told.pages, Ended::AsAsked)),
+                Form::Text => out.text(format_args!("{}", as_text(&summary, &told.pages, took))),
             }
             out.finish().context("cannot print what became of the pages")?;
             match summary.failed() {
@@ -127,7 +135,7 @@ async fn fill_until(
             }
         }
         Err(code) => {
-            if json {
+            if form == Form::Json {
                 let mut summary = Summary::default();
                 told.pages.iter().for_each(|page| summary.count(page));
                 let mut out = Out::new();
@@ -140,10 +148,7 @@ async fn fill_until(
             ));
             Ended::Forced(code)
         }
-    };
-    // What is under way is stored; a signal more ends that.
-    proxy.shut_down(settings.shutdown_timeout).await;
-    Ok(ended)
+    })
 }
 
 /// What has been told of the run so far.
@@ -167,6 +172,22 @@ impl Told {
             bar,
             pages: Vec::new(),
         }
+    }
+
+    /// Runs until it is done, or interrupted, and says what came of it.
+    async fn until(
+        &mut self,
+        stop: &Shutdown,
+        run: impl AsyncFnOnce(&mut Self) -> Result<Summary, Error>,
+        form: Form,
+    ) -> anyhow::Result<Ended> {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            summary = run(self) => summary.map(Ok),
+            code = stop.interrupted() => Ok(Err(code)),
+        };
+        self.bar.finish_and_clear();
+        say(self, ended?, begun.elapsed(), form)
     }
 
     fn take(&mut self, event: Event<'_>) {

@@ -9,28 +9,46 @@ use serde_json::json;
 use super::ls::{row_as_json, selected};
 use crate::busy::busy;
 use crate::output;
-use crate::print::{Out, count, plain, size};
+use crate::print::{Form, Out, count, plain, size};
+use crate::server::Server;
+
+/// `--dry-run`
+pub(super) fn would_run(artefact: &Artefact, pattern: &str, form: Form) -> anyhow::Result<ExitCode> {
+    let mut out = Out::new();
+    let removed = artefact.would_remove(pattern, &mut |row| match form {
+        Form::Json => out.item("rows", &row_as_json(&row)),
+        Form::Text => out.line(format_args!(
+            "{}{}  {}",
+            plain(&row.page()),
+            selected(&row),
+            plain(&row.file)
+        )),
+    })?;
+    say(out, &removed, "would remove", form)
+}
 
 pub(super) fn run(
     artefact: &Artefact,
+    server: Option<&Server>,
     pattern: &str,
-    dry_run: bool,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<ExitCode> {
-    let mut out = Out::new();
-    let removed = match dry_run {
-        true => artefact.would_remove(pattern, &mut |row| match is_json {
-            true => out.item("rows", &row_as_json(&row)),
-            false => out.line(format_args!(
-                "{}{}  {}",
-                plain(&row.page()),
-                selected(&row),
-                plain(&row.file)
-            )),
-        })?,
-        false => busy("removing", &artefact.seen(), || artefact.remove(pattern))?,
-    };
-    if is_json {
+    let seen = artefact.seen();
+    let removed = busy("removing", &seen, || match server {
+        Some(server) => server.ask(async |remote| remote.remove(pattern, &seen).await),
+        None => artefact.remove(pattern),
+    })?;
+    let code = say(Out::new(), &removed, "removed", form)?;
+    if let Some(server) = server {
+        server.note();
+    } else if removed.is_beside_a_server && removed.pages > 0 {
+        output::note("another process writes the directory: it takes what went for invalidated");
+    }
+    Ok(code)
+}
+
+fn say(mut out: Out, removed: &Removed, verb: &str, form: Form) -> anyhow::Result<ExitCode> {
+    if form == Form::Json {
         let rest = json!({
             "snapshots": removed.snapshots,
             "pages": removed.pages,
@@ -38,28 +56,19 @@ pub(super) fn run(
             "failed": removed.failed,
         });
         out.rest("rows", &rest);
+    } else if removed.pages == 0 {
+        out.line(format_args!("nothing matches"));
     } else {
-        out.line(format_args!("{}", said(&removed, dry_run)));
+        out.line(format_args!(
+            "{verb} {} of {}, {}",
+            count(removed.snapshots, "snapshot"),
+            count(removed.pages, "page"),
+            size(removed.bytes)
+        ));
     }
     out.finish().context("cannot print what was removed")?;
     for failed in &removed.failed {
         output::warn(&format!("cannot be removed: {}", plain(failed)));
     }
-    if removed.is_beside_a_server && removed.pages > 0 {
-        output::note("another process writes the directory: it takes what went for invalidated");
-    }
     Ok(ExitCode::from(u8::from(!removed.failed.is_empty())))
-}
-
-fn said(removed: &Removed, dry_run: bool) -> String {
-    if removed.pages == 0 {
-        return "nothing matches".into();
-    }
-    let verb = if dry_run { "would remove" } else { "removed" };
-    format!(
-        "{verb} {} of {}, {}",
-        count(removed.snapshots, "snapshot"),
-        count(removed.pages, "page"),
-        size(removed.bytes)
-    )
 }

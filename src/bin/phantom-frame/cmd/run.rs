@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
+use phantom_frame::command::Served;
 use phantom_frame::config::{Loaded, LogFormat, ServerSettings};
-use phantom_frame::control::{ControlOptions, create_control_router_with};
+
+use phantom_frame::control::{Commands, ControlOptions, create_control_router_with};
 use phantom_frame::prerender::{Renderer, check};
 use phantom_frame::server::{Server, ServerLimits};
 use phantom_frame::{Error, Proxy};
@@ -60,10 +62,12 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
         proxy.clone(),
         settings.prerender.clone().unwrap_or_default(),
     ));
-    let control_app = create_control_router_with(
-        proxy.trigger(),
-        control_options(settings, (&proxy, &renderer), &stop),
-    );
+    let commands = Served::new(proxy.clone(), settings.proxy_config(), addresses.1);
+    let mut options = control_options(settings, (&proxy, &renderer), &stop);
+    // Where nothing is written, there is nothing that commands could have done.
+    options.commands = (!is_frozen).then(|| Arc::new(commands.clone()) as Arc<dyn Commands>);
+    let control_app = create_control_router_with(proxy.trigger(), options);
+    let _announced = (!is_frozen).then(|| commands.announce());
     let max_connections = open_files::make_room(settings.max_connections);
     let visitors = {
         let proxy = proxy.clone();
@@ -86,6 +90,10 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
             control.run(all_drained.map(drop)),
             announce(settings, addresses, &proxy),
             beside(settings, &renderer, &stop),
+            async {
+                stop.requested().await;
+                commands.end();
+            },
         );
         proxy.shut_down(settings.shutdown_timeout).await;
     };

@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 
 use crate::busy::busy;
 use crate::output;
-use crate::print::{Out, count, plain, size};
+use crate::print::{Form, Out, count, plain, size};
+use crate::server::Server;
 
-pub(super) fn gc(artefact: &Artefact, is_json: bool) -> anyhow::Result<ExitCode> {
-    let done = busy("collecting", &artefact.seen(), || artefact.collect())?;
+pub(super) fn gc(artefact: &Artefact, server: Option<&Server>, form: Form) -> anyhow::Result<ExitCode> {
+    let seen = artefact.seen();
+    let done = busy("collecting", &seen, || match server {
+        Some(server) => server.ask(async |remote| remote.collect(&seen).await),
+        None => artefact.collect(),
+    })?;
     let mut out = Out::new();
-    if is_json {
+    if form == Form::Json {
         out.json(&json!({
             "snapshots": done.snapshots,
             "pending": done.pending,
@@ -37,23 +42,30 @@ pub(super) fn gc(artefact: &Artefact, is_json: bool) -> anyhow::Result<ExitCode>
         out.line(format_args!("{} stored", count(done.snapshots, "snapshot")));
     }
     out.finish().context("cannot print what was done")?;
+    server.inspect(|server| server.note());
     if done.is_partial {
         output::warn("not all of the directory could be read; what was invalidated stays in force");
     }
     Ok(ExitCode::from(u8::from(done.is_partial)))
 }
 
-pub(super) fn reseal(artefact: &Artefact, pattern: Option<&str>, is_json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn reseal(
+    (artefact, server): (&Artefact, Option<&Server>),
+    pattern: Option<&str>,
+    form: Form,
+) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
     let (mut resealed, mut failed): (Vec<Sealed>, Vec<Sealed>) = (Vec::new(), Vec::new());
     let mut each = |sealed: Sealed| match sealed.result {
         Ok(_) => resealed.push(sealed),
         Err(_) => failed.push(sealed),
     };
-    busy("sealing", &artefact.seen(), || {
-        artefact.reseal(pattern, &mut each)
+    let seen = artefact.seen();
+    busy("sealing", &seen, || match server {
+        Some(server) => server.ask(async |remote| remote.reseal(pattern, &seen, &mut each).await),
+        None => artefact.reseal(pattern, &mut each),
     })?;
-    if is_json {
+    if form == Form::Json {
         let resealed: Vec<Value> = resealed.iter().map(sealed_as_json).collect();
         let failed: Vec<Value> = failed.iter().map(sealed_as_json).collect();
         out.json(&json!({ "resealed": resealed, "failed": failed }));
@@ -76,6 +88,7 @@ pub(super) fn reseal(artefact: &Artefact, pattern: Option<&str>, is_json: bool) 
         }
     }
     out.finish().context("cannot print what was sealed")?;
+    server.inspect(|server| server.note());
     Ok(ExitCode::from(u8::from(!failed.is_empty())))
 }
 
@@ -87,17 +100,21 @@ fn sealed_as_json(sealed: &Sealed) -> Value {
 }
 
 pub(super) fn tombstone(
-    artefact: &Artefact,
+    (artefact, server): (&Artefact, Option<&Server>),
     url: &str,
     tombstone: &Tombstone,
-    is_json: bool,
+    form: Form,
 ) -> anyhow::Result<ExitCode> {
-    let file = artefact.tombstone(url, tombstone)?;
+    let file = match server {
+        Some(server) => server.ask(async |remote| remote.tombstone(url, tombstone).await),
+        None => artefact.tombstone(url, tombstone),
+    }?;
     let mut out = Out::new();
-    match is_json {
-        true => out.json(&json!({ "file": file })),
-        false => out.line(format_args!("{}", plain(&file))),
+    match form {
+        Form::Json => out.json(&json!({ "file": file })),
+        Form::Text => out.line(format_args!("{}", plain(&file))),
     }
     out.finish().context("cannot print where it is")?;
+    server.inspect(|server| server.note());
     Ok(ExitCode::SUCCESS)
 }
