@@ -176,7 +176,10 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
         true => tree.prune(&wanted, &mut exported),
         false => tree.spare(),
     }
+    let progress = artefact.progress();
+    progress.begin(plan.files.len() as u64);
     for (file, entry) in &plan.files {
+        progress.one_more();
         let page = &entry.page;
         match body(artefact, page) {
             Some(bytes) => {

@@ -43,6 +43,7 @@ mod packed;
 mod pair;
 mod parsed;
 mod pinned;
+mod progress;
 mod read;
 mod reconcile;
 mod recover;
@@ -85,6 +86,7 @@ use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
 pub(crate) use pinned::Pinned;
+pub use progress::Progress;
 pub(crate) use read::Lookup;
 pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
 pub(crate) use upkeep::{Emptied, Resealed};
@@ -106,6 +108,8 @@ pub(crate) struct StoreOptions {
     /// What use is dated by.
     pub(crate) clock: Clock,
     pub(crate) faults: Option<FaultPlan>,
+    /// Counts sidecars that a scan comes to.
+    pub(crate) seen: Arc<Progress>,
 }
 
 #[cfg(test)]
@@ -127,6 +131,7 @@ impl StoreOptions {
             memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
+            seen: Arc::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use phantom_frame::export::{Exported, Stray, export};
 use serde_json::{Value, json};
 
 use crate::args::Export;
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::print::{Out, count, plain};
 use crate::{logging, output};
 
@@ -24,7 +24,7 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
     logging::start_quiet(&loaded)?;
     let config = loaded.settings().proxy_config();
     let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
-    let exported = busy("exporting", &artefact.seen(), || {
+    let exported = busy("exporting", &artefact, Ahead::Told, || {
         export(&artefact, &asked.options)
     })?;
     let mut out = Out::new();

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, block_on};
 use crate::args::{Limits, Names, Prerender};
+use crate::busy::Teller;
 use crate::logging;
 use crate::output::{self, Unusable};
 use crate::print::{Out, STRONG, count, plain};
@@ -110,6 +111,7 @@ async fn fill_until(
         code = stop.interrupted() => Err(code),
     };
     told.bar.finish_and_clear();
+    told.teller.take();
     let ended = match ended {
         Ok(summary) => {
             let mut out = Out::new();
@@ -150,6 +152,7 @@ async fn fill_until(
 struct Told {
     /// Hidden where stderr is no terminal; there is a line a page then.
     bar: ProgressBar,
+    teller: Option<Teller>,
     pages: Vec<PageReport>,
 }
 
@@ -164,6 +167,7 @@ impl Told {
             bar.set_style(style);
         }
         Self {
+            teller: bar.is_hidden().then(Teller::new),
             bar,
             pages: Vec::new(),
         }
@@ -172,6 +176,9 @@ impl Told {
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Page(page, done, known) => {
+                if let Some(teller) = &self.teller {
+                    teller.at((done, known));
+                }
                 self.bar.set_length(known as u64);
                 self.bar.set_position(done as u64);
                 self.bar.set_message(plain(&page.url));

@@ -7,7 +7,7 @@ use phantom_frame::artefact::{Artefact, Removed};
 use serde_json::json;
 
 use super::ls::{row_as_json, selected};
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Out, count, plain, size};
 
@@ -19,16 +19,19 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
     let removed = match dry_run {
-        true => artefact.would_remove(pattern, &mut |row| match is_json {
-            true => out.item("rows", &row_as_json(&row)),
-            false => out.line(format_args!(
-                "{}{}  {}",
-                plain(&row.page()),
-                selected(&row),
-                plain(&row.file)
-            )),
+        true => busy("looking", artefact, Ahead::Renderings, || {
+            artefact.would_remove(pattern, &mut |row| match is_json {
+                true => out.item("rows", &row_as_json(&row)),
+                false => out.line(format_args!(
+                    "{}{}  {}",
+                    plain(&row.page()),
+                    selected(&row),
+                    plain(&row.file)
+                )),
+            })
         })?,
-        false => busy("removing", &artefact.seen(), || artefact.remove(pattern))?,
+        // What went is not counted beside what goes.
+        false => busy("removing", artefact, Ahead::Told, || artefact.remove(pattern))?,
     };
     if is_json {
         let rest = json!({

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Sealed, Tombstone};
 use serde_json::{Value, json};
 
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Out, count, plain, size};
 
 pub(super) fn gc(artefact: &Artefact, is_json: bool) -> anyhow::Result<ExitCode> {
-    let done = busy("collecting", &artefact.seen(), || artefact.collect())?;
+    let done = busy("collecting", artefact, Ahead::Renderings, || artefact.collect())?;
     let mut out = Out::new();
     if is_json {
         out.json(&json!({
@@ -50,7 +50,7 @@ pub(super) fn reseal(artefact: &Artefact, pattern: Option<&str>, is_json: bool) 
         Ok(_) => resealed.push(sealed),
         Err(_) => failed.push(sealed),
     };
-    busy("sealing", &artefact.seen(), || {
+    busy("sealing", artefact, Ahead::Renderings, || {
         artefact.reseal(pattern, &mut each)
     })?;
     if is_json {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Finding, FindingKind};
 use serde_json::{Value, json};
 
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Out, STRONG, count, plain, size};
 
@@ -20,7 +20,7 @@ pub(super) fn run(artefact: &Artefact, fix: bool, is_json: bool) -> anyhow::Resu
             false => line(&mut out, &finding),
         }
     };
-    let verified = busy("verifying", &artefact.seen(), || match fix {
+    let verified = busy("verifying", artefact, Ahead::Renderings, || match fix {
         true => artefact.repair(&mut each),
         false => Ok(artefact.verify(&mut each)),
     })?;
