@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use http::uri::PathAndQuery;
 use memchr::memmem;
 
+use super::Exported;
 use super::plan::{Plan, is_html, kind_of};
-use super::{Exported, Stray};
 use crate::artefact::{Artefact, KeptPage};
 use crate::headers::normal_host;
 use crate::prerender::{Link, Links, MOST_READ, Site, Standing, in_css, relinked};
@@ -117,10 +117,7 @@ impl<'a> Linker<'a> {
                 None => false,
             };
             if leads_nowhere {
-                exported.dead.push(Stray {
-                    page: page.url.clone(),
-                    link: link.clone(),
-                });
+                exported.dead.add(&page.url, link);
             }
         }
     }
@@ -139,16 +136,10 @@ impl<'a> Linker<'a> {
             };
             let is_here = authority(&to).is_none_or(|(scheme, host, _)| is_own(host, scheme));
             if self.is_backends(&to) {
-                exported.origin.push(Stray {
-                    page: redirect.from.clone(),
-                    link: to.clone(),
-                });
+                exported.origin.add(&redirect.from, &to);
             }
             if is_here && !self.is_there(path_in(&to)) {
-                exported.dead.push(Stray {
-                    page: redirect.from.clone(),
-                    link: to,
-                });
+                exported.dead.add(&redirect.from, &to);
             }
         }
     }
@@ -171,10 +162,9 @@ impl<'a> Linker<'a> {
                 .collect();
             found.sort();
             found.dedup();
-            exported.origin.extend(found.into_iter().map(|link| Stray {
-                page: page.url.clone(),
-                link,
-            }));
+            for link in &found {
+                exported.origin.add(&page.url, link);
+            }
         }
         bytes
     }
