@@ -78,7 +78,7 @@ pub(crate) use body::{BodyWriter, WriteError};
 pub(crate) use budget::{Budget, Room};
 pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
-pub(crate) use frozen::{Choice, Frozen, Shown};
+pub(crate) use frozen::{Choice, Frozen, Look, Missing, Shown};
 use hot::Hot;
 use index::Index;
 pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
