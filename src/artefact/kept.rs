@@ -1,10 +1,10 @@
 //! What is stored, page by page, for what makes something else of the directory.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::StatusCode;
-use http::header::HeaderMap;
+use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::config::check::SiteRules;
 use crate::head::{Seal, VariantKey};
@@ -23,9 +23,15 @@ pub(crate) struct KeptPage {
     pub(crate) has_fields: bool,
     pub(crate) variant: VariantKey,
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// File from the directory, length and seal.
-    pub(crate) body: Option<(PathBuf, u64, Seal)>,
+    pub(crate) content_type: Option<HeaderValue>,
+    /// Its bytes are in a coding.
+    pub(crate) is_coded: bool,
+    /// Where it leads, if that is text.
+    pub(crate) location: Option<String>,
+    /// Its sidecar, from the directory; what else is in the head is read there again.
+    pub(crate) sidecar: PathBuf,
+    /// File beside the sidecar, length and seal.
+    pub(crate) body: Option<(Box<str>, u64, Seal)>,
     /// No rule keeps its path from being stored.
     pub(crate) may_be_stored: bool,
 }
@@ -33,9 +39,10 @@ pub(crate) struct KeptPage {
 impl Artefact {
     /// Every page, in the order of the files; what could not be read is returned.
     pub(crate) fn each_kept(&self, each: &mut dyn FnMut(KeptPage)) -> Vec<String> {
+        // Few are different.
+        let mut types: Vec<HeaderValue> = Vec::new();
         self.each_found(&mut |found, _| {
             let is_there = self.survey.clock(&found).is_some();
-            let body = found.body();
             let Some(rendering) = found.sidecar.rendering.filter(|_| is_there) else {
                 return;
             };
@@ -49,28 +56,44 @@ impl Artefact {
                 Some("https") => "https",
                 _ => "http",
             };
+            let headers = &rendering.head.headers;
+            let location = headers.get(header::LOCATION);
+            let content_type = headers.get(header::CONTENT_TYPE);
             each(KeptPage {
+                content_type: content_type.map(|value| shared(&mut types, value)),
+                is_coded: headers.contains_key(header::CONTENT_ENCODING),
+                location: location.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+                sidecar: found.stem.sidecar(found.id),
                 host: found.key.part("host").map(|host| (scheme, host.to_owned())),
                 has_fields: others.iter().any(|(name, _)| name.contains('.')),
                 may_be_stored: rules.request.filters.judge("GET", path).is_ok(),
                 url: found.sidecar.url.into(),
                 variant: found.sidecar.variant,
                 status: rendering.head.status,
-                headers: rendering.head.headers,
-                body: body
-                    .zip(rendering.body)
-                    .map(|(path, body)| (path, body.length, body.seal)),
+                body: rendering.body.map(|body| (body.file, body.length, body.seal)),
             });
         })
     }
 
-    /// The bytes of a body; nothing if they are not the sealed ones.
+    /// The bytes of a page's body; nothing if they are not the sealed ones.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn sealed_bytes(&self, path: &Path, length: u64, seal: &Seal) -> io::Result<Option<Vec<u8>>> {
-        let bytes = self.survey.bytes_of(path, length)?;
+    pub(crate) fn bytes_of(&self, page: &KeptPage) -> io::Result<Option<Vec<u8>>> {
+        let Some((file, length, seal)) = &page.body else {
+            return Ok(Some(Vec::new()));
+        };
+        let path = page.sidecar.with_file_name(&**file);
+        let bytes = self.survey.bytes_of(&path, *length)?;
         Ok((Seal::of(&bytes) == *seal).then_some(bytes))
+    }
+
+    /// All fields of a page's head; nothing if it has gone since, or is another.
+    pub(crate) fn headers_of(&self, page: &KeptPage) -> Option<HeaderMap> {
+        let sidecar = self.survey.sidecar_at(&page.sidecar).ok()?;
+        let is_it = *sidecar.url == *page.url && sidecar.variant == page.variant;
+        let rendering = sidecar.rendering.filter(|_| is_it)?;
+        Some(rendering.head.headers)
     }
 
     /// Under which address the site is seen, and its backend's.
@@ -81,5 +104,19 @@ impl Artefact {
     /// The site's name, as configured.
     pub(crate) fn site_name(&self) -> Option<&str> {
         self.options.site.as_deref()
+    }
+}
+
+/// One of the values that were met, so that equal ones are in memory once.
+fn shared(met: &mut Vec<HeaderValue>, value: &HeaderValue) -> HeaderValue {
+    const MOST: usize = 64;
+    match met.iter().find(|known| *known == value) {
+        Some(known) => known.clone(),
+        None => {
+            if met.len() < MOST {
+                met.push(value.clone());
+            }
+            value.clone()
+        }
     }
 }

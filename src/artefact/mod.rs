@@ -22,7 +22,6 @@ mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crate::config::CreateProxyConfig;
 use crate::config::check::{self, RuleBook};
@@ -34,6 +33,7 @@ pub use explain::{Answered, Asked, Explained, Question, Sent, explain};
 #[cfg(feature = "cli")]
 pub(crate) use kept::KeptPage;
 
+pub use crate::snapshot::Progress;
 pub use findings::{Finding, FindingKind, Verified};
 pub use listing::{Freshness, Row, State};
 pub use page::{BodyState, CodedForm, Page};
@@ -77,6 +77,7 @@ impl Artefact {
                 memory_bytes: 0,
                 clock: config.clock.clone(),
                 faults: config.disk_faults.clone(),
+                seen: survey.seen(),
             },
             survey,
             rules,
@@ -88,9 +89,20 @@ impl Artefact {
         self.survey.root()
     }
 
-    /// How many renderings have been looked at since it was opened: what shows how far a command is.
-    pub fn seen(&self) -> Arc<AtomicU64> {
+    /// How far a command is: how many renderings have been looked at since it was opened, or what it says that it counts.
+    pub fn progress(&self) -> Arc<Progress> {
         self.survey.seen()
+    }
+
+    /// How many renderings there are to look at, by the names of files.
+    pub fn expected(&self) -> u64 {
+        let mut count = 0;
+        self.survey.each_folder(&mut |listed| {
+            if let Ok(listed) = listed {
+                count += listed.entries().iter().filter(|entry| entry.is_sidecar()).count() as u64;
+            }
+        });
+        count
     }
 
     /// Seconds since 1970.

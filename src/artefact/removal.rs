@@ -3,13 +3,22 @@
 //! No lock is waited for: files are the truth, and a server that has the lock and cannot be asked to do it notices that they went, which
 //! counts as an invalidation there. What it is fetching at that moment it may still store.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use crate::error::Error;
 use crate::pattern::KeyPattern;
 use crate::snapshot::{Emptied, Found, Listed, Store};
 
 use super::{Artefact, Row, pattern};
+
+/// Pages that are gathered before they go.
+const GATHERED: usize = 512;
+/// So many go side by side: what removes a file may wait until the disk has taken back its blocks, and nothing else is
+/// done meanwhile.
+const THREADS: usize = 8;
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,9 +36,6 @@ pub struct Removed {
     pub is_beside_a_server: bool,
 }
 
-/// Takes the renderings of a page, or says why not.
-type Take<'a> = dyn FnMut(&[Found], &Listed) -> Result<(), String> + 'a;
-
 impl Artefact {
     /// What [`remove`](Self::remove) would take.
     ///
@@ -38,13 +44,14 @@ impl Artefact {
     pub fn would_remove(&self, matching: &str, each: &mut dyn FnMut(Row)) -> Result<Removed, Error> {
         let mut removed = Removed::default();
         let pattern = pattern(Some(matching))?;
-        self.each_matching(&pattern, &mut removed, &mut |found, listed| {
+        let unread = self.each_matching(&pattern, &mut |found, listed| {
             found
                 .iter()
                 .filter_map(|found| self.row(found, listed))
                 .for_each(&mut *each);
-            Ok(())
+            removed.count(&found);
         });
+        removed.failed = unread;
         Ok(removed)
     }
 
@@ -60,28 +67,30 @@ impl Artefact {
     /// The same, by a store that is there already.
     pub(crate) fn remove_by(&self, store: &Arc<Store>, matching: &str) -> Result<Removed, Error> {
         let pattern = pattern(Some(matching))?;
-        let mut emptied = Emptied::default();
-        let mut removed = Removed {
-            is_beside_a_server: !store.is_writable(),
-            ..Removed::default()
+        let mut leaving = Leaving {
+            removed: Removed {
+                is_beside_a_server: !store.is_writable(),
+                ..Removed::default()
+            },
+            store,
+            pages: Vec::with_capacity(GATHERED),
+            emptied: Emptied::default(),
         };
-        self.each_matching(&pattern, &mut removed, &mut |found, listed| {
-            emptied.note(store, listed.path());
-            store.take_away(found).map_err(|error| error.to_string())
+        let unread = self.each_matching(&pattern, &mut |found, listed| {
+            leaving.add(found, listed.path().to_owned());
         });
-        emptied.finish(store);
+        let mut removed = leaving.finish();
+        removed.failed.extend(unread);
         Ok(removed)
     }
 
-    /// Hands over the renderings of each page that matches; counts those that `take` took.
-    fn each_matching(&self, pattern: &KeyPattern, removed: &mut Removed, take: &mut Take<'_>) {
-        let mut bytes = Vec::new();
+    /// Hands over the renderings of each page that matches; returns what could not be looked through.
+    fn each_matching(&self, pattern: &KeyPattern, each: &mut dyn FnMut(Vec<Found>, &Listed)) -> Vec<String> {
+        let (mut unread, mut bytes) = (Vec::new(), Vec::new());
         self.survey.each_folder(&mut |listed| {
             let listed = match listed {
                 Ok(listed) => listed,
-                Err((path, error)) => {
-                    return removed.failed.push(format!("{}: {error}", path.display()));
-                }
+                Err((path, error)) => return unread.push(format!("{}: {error}", path.display())),
             };
             for group in listed.groups() {
                 let sidecars = group.iter().filter(|entry| entry.is_sidecar());
@@ -96,15 +105,74 @@ impl Artefact {
                     .map(|found| found.key.hash)
                     .collect();
                 found.retain(|found| keys.contains(&found.key.hash));
-                let Some(first) = found.first() else {
-                    continue;
-                };
-                match take(&found, listed) {
-                    Ok(()) => removed.count(&found),
-                    Err(error) => removed.failed.push(format!("{}: {error}", first.key.line())),
+                if !found.is_empty() {
+                    each(found, listed);
                 }
             }
         });
+        unread
+    }
+}
+
+/// Pages on their way out, in the order in which they were found.
+struct Leaving<'a> {
+    store: &'a Store,
+    pages: Vec<Page>,
+    emptied: Emptied,
+    removed: Removed,
+}
+
+struct Page {
+    found: Vec<Found>,
+    folder: PathBuf,
+    /// Why it would not go, where it would not.
+    went: OnceLock<Result<(), String>>,
+}
+
+impl Leaving<'_> {
+    fn add(&mut self, found: Vec<Found>, folder: PathBuf) {
+        self.pages.push(Page {
+            found,
+            folder,
+            went: OnceLock::new(),
+        });
+        if self.pages.len() == GATHERED {
+            self.go();
+        }
+    }
+
+    fn finish(mut self) -> Removed {
+        self.go();
+        self.emptied.finish(self.store);
+        self.removed
+    }
+
+    fn go(&mut self) {
+        let (store, pages, next) = (self.store, &self.pages, AtomicUsize::new(0));
+        let work = || {
+            while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let taken = store.take_away(&page.found);
+                page.went.get_or_init(|| taken.map_err(|error| error.to_string()));
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..THREADS.min(pages.len()) {
+                let helper = thread::Builder::new().name("phantom-remove".into());
+                if let Err(error) = helper.spawn_scoped(scope, work) {
+                    tracing::debug!(%error, "fewer threads remove files");
+                }
+            }
+            work();
+        });
+        for page in self.pages.drain(..) {
+            self.emptied.note(self.store, &page.folder);
+            match (page.went.into_inner(), page.found.first()) {
+                (Some(Err(error)), Some(first)) => {
+                    self.removed.failed.push(format!("{}: {error}", first.key.line()));
+                }
+                _ => self.removed.count(&page.found),
+            }
+        }
     }
 }
 

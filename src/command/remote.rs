@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use super::words;
-use crate::artefact::{Collected, Removed, Sealed, Tombstone};
+use crate::artefact::{Collected, Progress, Removed, Sealed, Tombstone};
 use crate::error::{Error, ErrorKind};
 use crate::prerender::{Became, Event, PrerenderOptions, Summary};
 use crate::proxy::Address;
@@ -81,9 +80,9 @@ impl Remote {
     /// # Errors
     /// Those of [`Artefact::remove`](crate::artefact::Artefact::remove); another token is needed, or the server
     /// ended meanwhile.
-    pub async fn remove(&self, pattern: &str, seen: &AtomicU64) -> Result<Removed, Error> {
+    pub async fn remove(&self, pattern: &str, progress: &Progress) -> Result<Removed, Error> {
         let asked = json!({ "pattern": pattern });
-        let done = self.command("rm", &asked, &mut look(seen)).await?;
+        let done = self.command("rm", &asked, &mut look(progress)).await?;
         Ok(words::removed(&done))
     }
 
@@ -102,8 +101,8 @@ impl Remote {
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
-    pub async fn collect(&self, seen: &AtomicU64) -> Result<Collected, Error> {
-        let done = self.command("gc", &json!({}), &mut look(seen)).await?;
+    pub async fn collect(&self, progress: &Progress) -> Result<Collected, Error> {
+        let done = self.command("gc", &json!({}), &mut look(progress)).await?;
         Ok(words::collected(&done))
     }
 
@@ -114,14 +113,14 @@ impl Remote {
     pub async fn reseal(
         &self,
         pattern: Option<&str>,
-        seen: &AtomicU64,
+        progress: &Progress,
         each: &mut dyn FnMut(Sealed),
     ) -> Result<(), Error> {
         let asked = match pattern {
             Some(pattern) => json!({ "pattern": pattern }),
             None => json!({}),
         };
-        let mut look = look(seen);
+        let mut look = look(progress);
         let mut tell = |line: &Value| match line.get("sealed") {
             Some(sealed) => each(words::sealed(sealed)),
             None => look(line),
@@ -266,10 +265,10 @@ impl Remote {
 }
 
 /// How far it is there is how far it is here.
-fn look(seen: &AtomicU64) -> impl FnMut(&Value) {
+fn look(progress: &Progress) -> impl FnMut(&Value) {
     |line| {
         if let Some(now) = line["seen"].as_u64() {
-            seen.store(now, Ordering::Relaxed);
+            progress.reach(now);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The server's end: what commands ask for, done by the process that writes the directory.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use super::place::Place;
 use super::words;
-use crate::artefact::{Artefact, Removed, Tombstone};
+use crate::artefact::{Artefact, Progress, Removed, Tombstone};
 use crate::config::CreateProxyConfig;
 use crate::control::{Commands, Lines};
 use crate::error::{Error, ErrorKind, chain};
@@ -27,7 +26,7 @@ use crate::snapshot::Store;
 const STEP: Duration = Duration::from_secs(1);
 
 /// How many files have been looked at, once there is somebody who looks.
-type Seen = Arc<OnceLock<Arc<AtomicU64>>>;
+type Seen = Arc<OnceLock<Arc<Progress>>>;
 
 /// Does what commands ask for, with a proxy's own hands on its directory.
 #[derive(Debug, Clone)]
@@ -233,7 +232,7 @@ impl Served {
             };
             let artefact = Artefact::open(&config)?;
             // Nobody else sets it.
-            let _ = seen.set(artefact.seen());
+            let _ = seen.set(artefact.progress());
             work(&artefact, &store)
         });
         done.await.unwrap_or_else(|_panic| {
@@ -256,7 +255,7 @@ impl Served {
                         return;
                     }
                     _ = steps.tick() => {
-                        let seen = seen.get().map_or(0, |seen| seen.load(Ordering::Relaxed));
+                        let seen = seen.get().map_or(0, |seen| seen.done());
                         let _ = lines.send(json!({ "seen": seen }));
                     }
                 }

@@ -1,14 +1,14 @@
 //! What hosts of static sites read beside the files: `_redirects` and `_headers`, in the form that Netlify and
 //! Cloudflare Pages share.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http::header::{self, HeaderName};
 
 use super::pages::Linker;
 use super::plan::{Entry, Plan, is_typed_by_name};
+use crate::artefact::Artefact;
 
 /// What a server of files says by itself, or what is of the bytes on their way.
 const OF_THE_SERVER: [HeaderName; 14] = [
@@ -39,43 +39,56 @@ pub(super) fn redirects(plan: &Plan, linker: &Linker<'_>) -> String {
     text
 }
 
-/// The fields of each file, and once those that all of them have.
-pub(super) fn headers(plan: &Plan) -> String {
-    let mut fields: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (file, entry) in &plan.files {
-        // With another meaning in this file.
-        if entry.served_at.contains(['*', ' ']) || entry.served_at.contains("/:") {
-            continue;
-        }
-        fields.insert(&entry.served_at, lines(entry, file));
-    }
-    let common: Vec<String> = match fields.values().next() {
-        Some(first) if fields.len() == plan.files.len() && fields.len() > 1 => {
-            let is_common = |line: &&String| fields.values().all(|lines| lines.contains(line));
-            first.iter().filter(is_common).cloned().collect()
-        }
-        _ => Vec::new(),
+/// The fields of each file, and once those that all of them have. A head at a time: what is said of a site is short, what
+/// its heads say is not.
+pub(super) fn headers(plan: &Plan, artefact: &Artefact) -> String {
+    let mut files: Vec<(&PathBuf, &Entry)> = plan.files.iter().collect();
+    // With another meaning in this file.
+    files.retain(|(_, entry)| !(entry.served_at.contains(['*', ' ']) || entry.served_at.contains("/:")));
+    files.sort_by_key(|(_, entry)| &entry.served_at);
+    let fields = |(file, entry): &(&PathBuf, &Entry)| lines(artefact, entry, file);
+    let common = match files.len() == plan.files.len() && files.len() > 1 {
+        true => common(files.iter().map(fields)),
+        false => Vec::new(),
     };
     let mut text = String::new();
-    let blocks = [("/*", common.clone())].into_iter();
-    let blocks = blocks.chain(fields.into_iter().map(|(url, lines)| {
-        let own = lines.into_iter().filter(|line| !common.contains(line));
-        (url, own.collect())
-    }));
-    for (url, lines) in blocks.filter(|(_, lines)| !lines.is_empty()) {
-        let _ = writeln!(text, "{url}");
-        for line in lines {
-            let _ = writeln!(text, "  {line}");
-        }
+    block(&mut text, "/*", &common);
+    for file in &files {
+        let mut own = fields(file);
+        own.retain(|line| !common.contains(line));
+        block(&mut text, &file.1.served_at, &own);
     }
     text
 }
 
+/// The lines that all have.
+fn common(mut all: impl Iterator<Item = Vec<String>>) -> Vec<String> {
+    let mut common = all.next().unwrap_or_default();
+    while !common.is_empty()
+        && let Some(lines) = all.next()
+    {
+        common.retain(|line| lines.contains(line));
+    }
+    common
+}
+
+fn block(text: &mut String, url: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{url}");
+    for line in lines {
+        let _ = writeln!(text, "  {line}");
+    }
+}
+
 /// What is said of a page that its file does not say; what is no text is not said.
-fn lines(entry: &Entry, file: &Path) -> Vec<String> {
+fn lines(artefact: &Artefact, entry: &Entry, file: &Path) -> Vec<String> {
     let is_typed = is_typed_by_name(&entry.page, file);
     let is_said = |name: &HeaderName| is_typed && *name == header::CONTENT_TYPE;
-    let fields = entry.page.headers.iter();
+    // One that has gone since was damaged a moment later.
+    let fields = artefact.headers_of(&entry.page).unwrap_or_default();
+    let fields = fields.iter();
     let fields = fields.filter(|(name, _)| !OF_THE_SERVER.contains(name) && !is_said(name));
     let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
         let value = value.to_str().ok().filter(|value| !value.is_empty())?;

@@ -55,9 +55,9 @@ pub struct Exported {
     /// Pages with renderings beside the one that was exported.
     pub several: Vec<String>,
     /// Links to what is not there.
-    pub dead: Vec<Stray>,
+    pub dead: Strays,
     /// Links to the backend by its own address, as they are in the export.
-    pub origin: Vec<Stray>,
+    pub origin: Strays,
     /// What of the snapshot directory could not be read.
     pub unread: Vec<String>,
     /// Nothing that is stored could be a file: nothing was written, and nothing of an earlier export removed.
@@ -120,13 +120,49 @@ impl Why {
     }
 }
 
-/// A link that leads somewhere it should not.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stray {
-    /// On this page.
-    pub page: String,
-    /// As it is written.
-    pub link: String,
+/// Links that lead somewhere they should not: the first hundred that were met, and how many there are on all pages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Strays {
+    /// By the link, as it is written.
+    pub named: BTreeMap<String, On>,
+    /// Times that a link is on a page.
+    pub total: u64,
+    /// Times of those that are not named.
+    pub unnamed: u64,
+}
+
+/// Where a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct On {
+    /// The first page that has it, by name.
+    pub first: String,
+    /// How many pages have it.
+    pub pages: u64,
+}
+
+impl Strays {
+    /// Links that are named. A template that is broken has as many links that lead nowhere as there are pages.
+    const MOST: usize = 100;
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    fn add(&mut self, page: &str, link: &str) {
+        self.total += 1;
+        if let Some(on) = self.named.get_mut(link) {
+            on.pages += 1;
+            if *page < *on.first {
+                on.first = page.to_owned();
+            }
+        } else if self.named.len() < Self::MOST {
+            let first = page.to_owned();
+            self.named.insert(link.to_owned(), On { first, pages: 1 });
+        } else {
+            self.unnamed += 1;
+        }
+    }
 }
 
 impl Exported {
@@ -168,25 +204,25 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
     let linker = Linker::new(artefact, &plan, options);
     let own = [
         (REDIRECTS, hosts::redirects(&plan, &linker)),
-        (HEADERS, hosts::headers(&plan)),
+        (HEADERS, hosts::headers(&plan, artefact)),
     ];
     linker.judge_redirects(&mut exported);
     let mut tree = Tree::open(artefact.directory(), options)?;
     let written = own.iter().filter(|(_, text)| !text.is_empty());
-    let wanted: BTreeSet<PathBuf> = plan
-        .files
-        .keys()
-        .cloned()
-        .chain(written.clone().map(|(name, _)| PathBuf::from(name)))
-        .collect();
+    let is_wanted = |file: &Path| {
+        plan.files.contains_key(file) || written.clone().any(|(name, _)| file == Path::new(name))
+    };
     // A page that could not be read may be the one that a file was written for.
     match exported.unread.is_empty() {
-        true => tree.prune(&wanted, &mut exported),
+        true => tree.prune(&is_wanted, &mut exported),
         false => tree.spare(),
     }
+    let progress = artefact.progress();
+    progress.begin(plan.files.len() as u64);
     for (file, entry) in &plan.files {
+        progress.one_more();
         let page = &entry.page;
-        match body(artefact, page) {
+        match artefact.bytes_of(page).ok().flatten() {
             Some(bytes) => {
                 let bytes = linker.look_through(page, bytes, &mut exported);
                 let put = tree.put(file, &bytes);
@@ -207,17 +243,7 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
         exported.put(Path::new(name), put);
     }
     tree.finish()?;
-    exported.dead.sort();
-    exported.origin.sort();
     Ok(exported)
-}
-
-/// The sealed bytes; nothing where they are others.
-fn body(artefact: &Artefact, page: &KeptPage) -> Option<Vec<u8>> {
-    let Some((path, length, seal)) = &page.body else {
-        return Some(Vec::new());
-    };
-    artefact.sealed_bytes(path, *length, seal).ok().flatten()
 }
 
 /// The pages of the site, by their address.
@@ -247,7 +273,9 @@ fn gather(artefact: &Artefact, exported: &mut Exported) -> Result<BTreeMap<Strin
     let mut pages: BTreeMap<String, Vec<KeptPage>> = BTreeMap::new();
     for page in all {
         if page.host.as_ref().map(|(_, host)| host) == host.as_ref() {
-            pages.entry(page.url.clone()).or_default().push(page);
+            // Most have one.
+            let renderings = pages.entry(page.url.clone());
+            renderings.or_insert_with(|| Vec::with_capacity(1)).push(page);
         } else {
             exported.left_out.push(LeftOut {
                 url: page.url,
@@ -266,4 +294,30 @@ fn gather(artefact: &Artefact, exported: &mut Exported) -> Result<BTreeMap<Strin
         renderings.retain(|page| page.host.as_ref().map(|(scheme, _)| *scheme) == scheme);
     }
     Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_links_are_named_with_the_first_page_and_all_are_counted() {
+        let mut strays = Strays::default();
+        assert!(strays.is_empty());
+        for page in 0..3 {
+            for link in 0..150 {
+                strays.add(&format!("/{page}"), &format!("/none/{link:03}"));
+            }
+        }
+        assert_eq!(
+            (strays.named.len(), strays.total, strays.unnamed),
+            (100, 450, 150)
+        );
+        let on = On {
+            first: "/0".into(),
+            pages: 3,
+        };
+        assert_eq!(strays.named.get("/none/099"), Some(&on));
+        assert!(!strays.is_empty() && !strays.named.contains_key("/none/100"));
+    }
 }

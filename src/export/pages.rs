@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use memchr::memmem;
 
 use super::plan::{Plan, Redirect, is_html, kind_of};
-use super::{Exported, Options, Stray};
+use super::{Exported, Options};
 use crate::artefact::{Artefact, KeptPage};
 use crate::headers::normal_host;
 use crate::link::{Reference, cleaned};
@@ -121,10 +121,7 @@ impl<'a> Linker<'a> {
                 None => false,
             };
             if leads_nowhere {
-                exported.dead.push(Stray {
-                    page: page.url.clone(),
-                    link: link.clone(),
-                });
+                exported.dead.add(&page.url, link);
             }
         }
     }
@@ -142,16 +139,10 @@ impl<'a> Linker<'a> {
                 Reference::Other => false,
             };
             if self.is_backends(&to) {
-                exported.origin.push(Stray {
-                    page: redirect.from.clone(),
-                    link: to.clone(),
-                });
+                exported.origin.add(&redirect.from, &to);
             }
             if is_here && !self.is_there(&path_in(&to)) {
-                exported.dead.push(Stray {
-                    page: redirect.from.clone(),
-                    link: to,
-                });
+                exported.dead.add(&redirect.from, &to);
             }
         }
     }
@@ -174,10 +165,9 @@ impl<'a> Linker<'a> {
                 .collect();
             found.sort();
             found.dedup();
-            exported.origin.extend(found.into_iter().map(|link| Stray {
-                page: page.url.clone(),
-                link,
-            }));
+            for link in &found {
+                exported.origin.add(&page.url, link);
+            }
         }
         bytes
     }

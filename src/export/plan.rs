@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use http::header;
-
 use super::names::{Place, type_of};
 use super::{LeftOut, Why};
 use crate::artefact::KeptPage;
@@ -78,6 +76,8 @@ impl Plan {
         plan.add_missing(missing);
         plan.part_files_from_folders();
         plan.part_redirects_from_files();
+        // It has served.
+        plan.folded = HashMap::new();
         plan
     }
 
@@ -94,16 +94,15 @@ impl Plan {
         if !page.may_be_stored {
             return self.leave_out(&url, Why::Excluded, "a rule keeps its path from being stored");
         }
-        let location = page.headers.get(header::LOCATION);
-        match (page.status.as_u16(), location.map(|value| value.to_str())) {
+        match (page.status.as_u16(), &page.location) {
             (200 | 203, _) => self.add_file(page),
-            (301 | 302 | 303 | 307 | 308, Some(Ok(to))) => {
+            (301 | 302 | 303 | 307 | 308, Some(to)) => {
                 if url.contains(['*', ' ']) || url.contains("/:") {
                     return self.leave_out(&url, Why::Name, "it has a meaning of its own in `_redirects`");
                 }
                 let redirect = Redirect {
                     from: url,
-                    to: to.to_owned(),
+                    to: to.clone(),
                     // What hosts know; of a GET they mean the same.
                     status: if matches!(page.status.as_u16(), 301 | 308) {
                         301
@@ -122,7 +121,7 @@ impl Plan {
 
     fn add_file(&mut self, page: KeptPage) {
         let url = page.url.clone();
-        if page.headers.contains_key(header::CONTENT_ENCODING) {
+        if page.is_coded {
             return self.leave_out(
                 &url,
                 Why::Coded,
@@ -264,7 +263,9 @@ pub(super) fn is_html(page: &KeptPage) -> bool {
 
 /// The content type without its parameters, in lower case.
 pub(super) fn kind_of(page: &KeptPage) -> String {
-    store::media_type(&page.headers)
+    page.content_type
+        .as_ref()
+        .map_or(String::new(), store::media_type_of)
 }
 
 /// Whether servers would take the file for what it is.
@@ -273,8 +274,9 @@ pub(super) fn is_typed_by_name(page: &KeptPage, file: &Path) -> bool {
         .extension()
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let kind = kind_of(page);
-    let value = page.headers.get(header::CONTENT_TYPE);
-    let value = value
+    let value = page
+        .content_type
+        .as_ref()
         .map_or(&b""[..], |value| value.as_bytes())
         .to_ascii_lowercase();
     let charset = memchr::memmem::find(&value, b"charset=");
@@ -309,19 +311,20 @@ fn path_of(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderName, HeaderValue, StatusCode};
 
     /// A page with a body of its own.
     fn page(url: &str, status: u16, kind: &'static str) -> KeptPage {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         KeptPage {
             url: url.to_owned(),
             host: None,
             has_fields: false,
             variant: VariantKey::default(),
             status: StatusCode::from_u16(status).unwrap(),
-            headers,
+            content_type: Some(HeaderValue::from_static(kind)),
+            is_coded: false,
+            location: None,
+            sidecar: PathBuf::new(),
             body: Some((url.into(), 1, Seal::of(url.as_bytes()))),
             may_be_stored: true,
         }
@@ -470,8 +473,7 @@ mod tests {
     fn redirects_are_kept_but_for_those_that_servers_make_themselves() {
         let moved = |url: &str, status, to: &'static str| {
             let mut page = page(url, status, HTML);
-            page.headers
-                .insert(header::LOCATION, HeaderValue::from_static(to));
+            page.location = Some(to.to_owned());
             page.body = None;
             page
         };

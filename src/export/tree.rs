@@ -1,7 +1,7 @@
 //! The folder of an export. What was written there is noted with its hash in a manifest, and only what is as it was
 //! noted is ever replaced or removed: everything else is somebody's. No link in the folder is followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -125,11 +125,11 @@ impl Tree {
     }
 
     /// Removes what was written for pages that are no more, before their places are taken.
-    pub(super) fn prune(&mut self, wanted: &BTreeSet<PathBuf>, exported: &mut Exported) {
+    pub(super) fn prune(&mut self, is_wanted: &dyn Fn(&Path) -> bool, exported: &mut Exported) {
         let gone: Vec<_> = self
             .known
             .iter()
-            .filter(|(file, _)| !wanted.contains(*file))
+            .filter(|(file, _)| !is_wanted(file))
             .map(|(file, hash)| (file.clone(), hash.clone()))
             .collect();
         for (file, hash) in gone {

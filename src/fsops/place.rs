@@ -123,6 +123,27 @@ pub(super) fn open_now(root: &Path, path: &Path) -> Option<(File, Metadata)> {
     regular(Ok(opened)).ok()
 }
 
+/// The state of what is there, links not followed, as far as the kernel has every name on the way in memory: that there is nothing,
+/// too. Nothing where that does not tell.
+#[cfg(target_os = "linux")]
+pub(super) fn state_now(root: &Path, path: &Path) -> Option<io::Result<Metadata>> {
+    if !is_plainly_below(root, path) {
+        return None;
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
+    match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Ok(reached) => Some(File::from(reached).metadata()),
+        Err(error @ (Errno::NOENT | Errno::NOTDIR)) => Some(Err(error.into())),
+        Err(_) => None,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn state_now(_: &Path, _: &Path) -> Option<io::Result<Metadata>> {
+    None
+}
+
 #[cfg(not(target_os = "linux"))]
 pub(super) fn open_now(_: &Path, _: &Path) -> Option<(File, Metadata)> {
     None
@@ -275,6 +296,43 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_kernel_knows_of_a_file_is_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = &dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        std::fs::write(root.join("a/file"), "four").unwrap();
+        std::os::unix::fs::symlink("a", root.join("link")).unwrap();
+        // Looked at, so that it is known.
+        let state = |path: &str| {
+            let path = root.join(path);
+            drop(std::fs::metadata(&path));
+            state_now(root, &path)
+        };
+        if state("a/file").is_none() {
+            // Refused here.
+            return;
+        }
+        assert_eq!(state("a/file").unwrap().unwrap().len(), 4);
+        for missing in ["a/none", "none/b", "a/file/b"] {
+            let kind = state(missing).map(|state| state.map(drop).map_err(|error| error.kind()));
+            assert!(
+                matches!(
+                    kind,
+                    None | Some(Err(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
+                ),
+                "{missing}: {kind:?}"
+            );
+        }
+        // A link is itself, never what it leads to.
+        assert!(state("link").is_none_or(|link| link.unwrap().is_symlink()));
+        for unsaid in ["link/file", "../x", ""] {
+            assert!(state(unsaid).is_none(), "{unsaid}");
+        }
+        assert!(state_now(&root.join("a"), &root.join("b")).is_none());
     }
 
     #[test]

@@ -42,6 +42,16 @@ impl Fs {
         let is_whole = fills_now(&file, &mut bytes);
         (is_whole && FileId::of(&file.metadata().ok()?) == *known).then_some(bytes)
     }
+
+    /// As [`stat`](Self::stat), without waiting, and without following a link. Nothing where that does not tell.
+    pub(crate) fn stat_now(&self, path: &Path) -> Option<io::Result<FileId>> {
+        let root = self.root.as_deref().filter(|_| self.is_local)?;
+        if let Err(error) = self.gate("stat", path) {
+            return Some(Err(error));
+        }
+        let state = place::state_now(root, path)?;
+        Some(state.map(|metadata| FileId::of(&metadata)))
+    }
 }
 
 /// Whether the kernel had so many bytes in memory, which are read then.

@@ -23,6 +23,8 @@ use crate::policy::redirect::leads_to_itself;
 use crate::policy::vary::{Vary, VaryRules};
 use crate::tags::Tags;
 
+#[cfg(feature = "cli")]
+pub(crate) use kind::media_type_of;
 use kind::{has_nonce, is_endless, is_personal_by_kind};
 pub(crate) use kind::{is_html, media_type};
 pub(crate) use owner::{Owner, cookie_name, owner};

@@ -3,20 +3,20 @@
 //! `policy::frozen` decides; here it is looked up, from what was asked for to what is next to it: without the fields
 //! that are part of the key, without the query, for another host. Nothing is asked of the backend, which is none.
 
+mod missing;
+
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::header::HeaderMap;
+use http::{HeaderName, Method, Request, Response};
 
 use crate::config::check::Rules;
 use crate::head::{Generated, VariantKey};
 use crate::headers::strip_listed;
 use crate::key::{HostInKey, Key, KeyRules, KeySource};
 use crate::outcome::{Outcome, Reason};
-use crate::policy::frozen::{
-    Distance, MISSING_PAGES, Road, for_another_page, may_stand_for_missing, nearest, road,
-};
+use crate::policy::frozen::{Distance, Road, nearest, road};
 use crate::policy::request::Facts;
 use crate::policy::vary;
 use crate::proxy::found::Client;
@@ -24,7 +24,7 @@ use crate::proxy::respond::Verdict;
 use crate::proxy::target::Target;
 use crate::proxy::{Engine, trace};
 use crate::serve::Times;
-use crate::snapshot::{Choice, Frozen, Shown, Snapshot, Store};
+use crate::snapshot::{Choice, Frozen, Look, Shown, Snapshot, Store};
 
 /// A file may change between being looked at and being read; so often it is looked at again.
 const LOOKS: usize = 3;
@@ -70,6 +70,8 @@ enum Found {
     Page(Arc<Snapshot>, Key, Option<Reason>),
     Unusable(Reason),
     Nothing,
+    /// It cannot be said without waiting.
+    Later,
 }
 
 /// Whose page.
@@ -117,7 +119,7 @@ impl Engine {
                             }
                         }
                         Found::Unusable(reason) => return self.refuse(reason, &method),
-                        Found::Nothing => {
+                        Found::Nothing | Found::Later => {
                             return self
                                 .show_missing(&frozen, &method, &sought, Reason::NotStored)
                                 .await;
@@ -154,53 +156,6 @@ impl Engine {
         }
         served.ok()
     }
-
-    /// The page that stands for what is missing, if one is stored.
-    async fn show_missing(
-        &self,
-        frozen: &Arc<Frozen>,
-        method: &Method,
-        sought: &Sought,
-        reason: Reason,
-    ) -> (Response<Body>, Verdict) {
-        for path in MISSING_PAGES {
-            let sought = Arc::new(Sought {
-                rules: Arc::clone(self.rules.of("GET", path)),
-                target: sought.target.clone(),
-                path: path.to_owned(),
-                query: String::new(),
-                client: for_another_page(&sought.client),
-            });
-            let Found::Page(snapshot, key, _) = find(frozen, &sought).await else {
-                continue;
-            };
-            if !may_stand_for_missing(snapshot.rendering.head.status) {
-                continue;
-            }
-            let served = self.show_page(frozen, method, &sought, (&snapshot, &key)).await;
-            if let Some(mut response) = served {
-                *response.status_mut() = StatusCode::NOT_FOUND;
-                as_missing(response.headers_mut());
-                return (response, Verdict::new(Outcome::Hit).with_reason(Some(reason)));
-            }
-        }
-        let (response, _) = self.refuse(Reason::NotStored, method);
-        (response, Verdict::refused(reason))
-    }
-}
-
-/// What is said of the page itself is not said of every address that has none.
-fn as_missing(headers: &mut HeaderMap) {
-    for name in [
-        header::ETAG,
-        header::LAST_MODIFIED,
-        header::EXPIRES,
-        header::ACCEPT_RANGES,
-        header::CONTENT_LOCATION,
-    ] {
-        headers.remove(name);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
 /// The decision, before the request is taken apart.
@@ -209,15 +164,20 @@ pub(super) fn decide(facts: &Facts<'_>, rules: &Rules) -> Road {
 }
 
 async fn find(frozen: &Arc<Frozen>, sought: &Arc<Sought>) -> Found {
+    // To another thread and back takes more than the rest of a hit.
+    match sought.find_in(frozen, Look::AtOnce) {
+        Found::Later => {}
+        found => return found,
+    }
     let (frozen, sought) = (Arc::clone(frozen), Arc::clone(sought));
-    let found = tokio::task::spawn_blocking(move || sought.find_in(&frozen));
+    let found = tokio::task::spawn_blocking(move || sought.find_in(&frozen, Look::Waiting));
     found.await.unwrap_or(Found::Nothing)
 }
 
 impl Sought {
     /// From what was asked for to what is next to it. What cannot be used ends the search: a page in its place would
     /// hide that.
-    fn find_in(&self, frozen: &Frozen) -> Found {
+    fn find_in(&self, frozen: &Frozen, how: Look) -> Found {
         let (scheme, host) = (self.target.site_scheme, &*self.target.site_host);
         let other = if scheme == "https" { "http" } else { "https" };
         let own = [
@@ -240,18 +200,20 @@ impl Sought {
             is_of_other_host: false,
         };
         for place in [first].into_iter().chain(own.map(other_host)) {
-            let found = self.find_of(frozen, &place, &mut tried);
+            let found = self.find_of((frozen, how), &place, &mut tried);
             if !matches!(found, Found::Nothing) {
                 return found;
             }
         }
-        let Some(home) = frozen.home() else {
-            return Found::Nothing;
+        let home = match frozen.home(how) {
+            Some(Some(home)) => home,
+            Some(None) => return Found::Nothing,
+            None => return Found::Later,
         };
         let other = if home.scheme == "https" { "http" } else { "https" };
         for scheme in [home.scheme, other] {
             let place = other_host(Whose::Host(scheme, &home.host));
-            let found = self.find_of(frozen, &place, &mut tried);
+            let found = self.find_of((frozen, how), &place, &mut tried);
             if !matches!(found, Found::Nothing) {
                 return found;
             }
@@ -259,15 +221,8 @@ impl Sought {
         Found::Nothing
     }
 
-    fn find_of(&self, frozen: &Frozen, place: &Place<'_>, tried: &mut Vec<Key>) -> Found {
+    fn find_of(&self, (frozen, how): (&Frozen, Look), place: &Place<'_>, tried: &mut Vec<Key>) -> Found {
         let none = HeaderMap::new();
-        let select = |names: &[HeaderName]| -> VariantKey {
-            vary::select(names, &self.client, &self.rules.key.languages)
-        };
-        let choice = Choice {
-            select: &select,
-            nearest: &nearest,
-        };
         for (query, fields) in [
             (&*self.query, &self.client),
             (&*self.query, &none),
@@ -280,11 +235,12 @@ impl Sought {
             else {
                 continue;
             };
-            let (snapshot, is_other_variant) = match frozen.look(&key, &choice) {
+            let (snapshot, is_other_variant) = match self.look(frozen, &key, how) {
                 Shown::Selected(snapshot) => (snapshot, false),
                 Shown::InPlace(snapshot) => (snapshot, true),
                 Shown::Damaged => return Found::Unusable(Reason::Damaged),
                 Shown::Settling => return Found::Unusable(Reason::Foreign),
+                Shown::Later => return Found::Later,
                 Shown::Nothing => {
                     tried.push(key);
                     continue;
@@ -298,6 +254,17 @@ impl Sought {
             return Found::Page(snapshot, key, distance.reason());
         }
         Found::Nothing
+    }
+
+    fn look(&self, frozen: &Frozen, key: &Key, how: Look) -> Shown {
+        let select = |names: &[HeaderName]| -> VariantKey {
+            vary::select(names, &self.client, &self.rules.key.languages)
+        };
+        let choice = Choice {
+            select: &select,
+            nearest: &nearest,
+        };
+        frozen.look(key, &choice, how)
     }
 
     fn key(&self, whose: Whose<'_>, query: &str, fields: &HeaderMap) -> Option<Key> {

@@ -120,6 +120,7 @@ impl Proxy {
             memory_bytes: settings.memory_limit,
             clock: config.clock.clone(),
             faults: config.disk_faults.clone(),
+            seen: Arc::default(),
         };
         let kept = match settings.frozen {
             true => Directory::Shown(Arc::new(Frozen::open(options)?)),

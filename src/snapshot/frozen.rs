@@ -4,6 +4,8 @@
 //! A look is a function of the key and of the files under its stem. Folders are listed only where a page has no
 //! rendering but variants, and once, for the host of pages whose host is part of their keys; both are remembered.
 
+mod at_once;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -26,9 +28,14 @@ use super::lock::WriteLock;
 use super::read::{Lookup, ReadError};
 use super::survey::Survey;
 use super::{Store, StoreOptions};
+use at_once::Base;
 
 /// Keys whose variants are remembered.
 const LISTED: usize = 1024;
+/// Keys of which is remembered by which fields they vary, beside those whose rendering without them is in memory.
+const BASES: usize = 16 << 10;
+/// Sites of which is remembered which page stands for what is missing there.
+const SITES: usize = 1024;
 /// Hosts that are looked for.
 const MOST_HOSTS: usize = 64;
 /// Folders that are listed for one of them, at most.
@@ -40,7 +47,17 @@ pub(crate) struct Frozen {
     survey: Survey,
     /// The variants of keys without another rendering.
     variants: Cache<KeyHash, Arc<[VariantKey]>>,
+    bases: Cache<KeyHash, Base>,
     home: OnceLock<Option<Home>>,
+    missing: Cache<KeyHash, Arc<Missing>>,
+}
+
+/// The page that was found to stand for what is missing, by its place among those that may, and when that was.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) page: Option<(usize, Key)>,
+    /// Seconds since 1970.
+    pub(crate) at: u64,
 }
 
 /// Whose the pages of the directory are, where host and scheme are part of their keys.
@@ -48,6 +65,13 @@ pub(crate) struct Frozen {
 pub(crate) struct Home {
     pub(crate) scheme: &'static str,
     pub(crate) host: String,
+}
+
+/// Whether a look may wait for the disk, or is at an end where it would have to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    AtOnce,
+    Waiting,
 }
 
 /// What is kept for a key.
@@ -62,6 +86,8 @@ pub(crate) enum Shown {
     /// Changed a moment ago, and not whole.
     Settling,
     Nothing,
+    /// It cannot be said at once.
+    Later,
 }
 
 /// How a request chooses: what it selects by these fields; and which of what is there is next to that.
@@ -93,7 +119,9 @@ impl Frozen {
             store,
             survey,
             variants: Cache::new(LISTED),
+            bases: Cache::new(BASES),
             home: OnceLock::new(),
+            missing: Cache::new(SITES),
         })
     }
 
@@ -101,46 +129,76 @@ impl Frozen {
         &self.store
     }
 
-    /// What is kept for a key. Blocks.
-    pub(crate) fn look(&self, key: &Key, choice: &Choice<'_>) -> Shown {
-        let store = &self.store;
+    /// What is kept for a key. Blocks, if it may wait.
+    pub(crate) fn look(&self, key: &Key, choice: &Choice<'_>, how: Look) -> Shown {
+        match how {
+            Look::AtOnce => self.look_at_once(key, choice).unwrap_or(Shown::Later),
+            Look::Waiting => self.read_through(key, choice),
+        }
+    }
+
+    fn read_through(&self, key: &Key, choice: &Choice<'_>) -> Shown {
         let stem = Stem::of(key);
-        // Seen before, and neither file has changed.
-        if let Some(Lookup::Found(snapshot, _)) = store.still_parsed(&stem, &VariantKey::default(), key)
-            && (choice.select)(&snapshot.variant.names()).id().is_none()
-        {
-            return Shown::Selected(snapshot);
-        }
-        let path = store.root.join(stem.sidecar(None));
-        let (sidecar, file) = match store.load_sidecar(&path) {
-            Ok((sidecar, file)) if *sidecar.key == *key.text => (sidecar, file),
-            Ok(_) => return Shown::Nothing,
-            Err(error) if is_absence(&error) => return Shown::Nothing,
-            Err(error) => {
-                store.complain(&path, &error, "a sidecar cannot be used");
-                return Shown::Damaged;
-            }
+        let base = match self.read_base(key, &stem) {
+            Ok(base) => base,
+            Err(shown) => return shown,
         };
-        if store.fate(&sidecar, &file) == Some(Fate::Delete) {
-            return Shown::Nothing;
-        }
-        let names: Arc<[HeaderName]> = sidecar.variant.names().into();
-        let wanted = (choice.select)(&names);
-        if let Some(Lookup::Found(snapshot, _)) = store.still_parsed(&stem, &wanted, key) {
+        let names = &base.names;
+        let wanted = (choice.select)(names);
+        // Seen before, and neither file has changed.
+        if let Some(Lookup::Found(snapshot, _)) = self.store.still_parsed(&stem, &wanted, key) {
             return Shown::Selected(snapshot);
         }
-        match self.read(&stem, &wanted, (key, &names)) {
+        match self.read(&stem, &wanted, (key, names)) {
             Shown::Nothing => {}
             kept => return kept,
         }
-        let kept = match sidecar.rendering {
-            Some(_) => self.read(&stem, &VariantKey::default(), (key, &names)),
-            None => self.nearest_variant((key, &stem), &names, (&wanted, choice)),
+        let kept = match base.has_rendering {
+            true => self.read(&stem, &VariantKey::default(), (key, names)),
+            false => self.nearest_variant((key, &stem), names, (&wanted, choice)),
         };
         match kept {
             Shown::Selected(snapshot) => Shown::InPlace(snapshot),
             kept => kept,
         }
+    }
+
+    /// The base sidecar, as it is known if its file is as it was then; or what there is to say without one.
+    fn read_base(&self, key: &Key, stem: &Stem) -> Result<Base, Shown> {
+        let store = &self.store;
+        let path = store.root.join(stem.sidecar(None));
+        match store.fs.stat(&path) {
+            Ok(file) => {
+                if let Some(base) = self.base(key, &file) {
+                    return Ok(base);
+                }
+            }
+            Err(error) if is_absence(&error) => return Err(Shown::Nothing),
+            // Reading it says more.
+            Err(_) => {}
+        }
+        let (sidecar, file) = match store.load_sidecar(&path) {
+            Ok((sidecar, file)) if *sidecar.key == *key.text => (sidecar, file),
+            Ok(_) => return Err(Shown::Nothing),
+            Err(error) if is_absence(&error) => return Err(Shown::Nothing),
+            Err(error) => {
+                store.complain(&path, &error, "a sidecar cannot be used");
+                return Err(Shown::Damaged);
+            }
+        };
+        if store.fate(&sidecar, &file) == Some(Fate::Delete) {
+            return Err(Shown::Nothing);
+        }
+        let base = Base {
+            file,
+            names: sidecar.variant.names().into(),
+            has_rendering: sidecar.rendering.is_some(),
+        };
+        // Of the others the parsed head says it.
+        if !base.names.is_empty() || !base.has_rendering {
+            self.bases.insert(key.hash, base.clone());
+        }
+        Ok(base)
     }
 
     fn read(&self, stem: &Stem, wanted: &VariantKey, (key, names): (&Key, &Arc<[HeaderName]>)) -> Shown {
@@ -216,9 +274,21 @@ impl Frozen {
     }
 
     /// Whose the pages are: the only host's, or that of the site that the configuration or the directory's marker
-    /// names. Blocks the first time.
-    pub(crate) fn home(&self) -> Option<&Home> {
-        self.home.get_or_init(|| self.find_home()).as_ref()
+    /// names. Blocks the first time; nothing if that may not be.
+    pub(crate) fn home(&self, how: Look) -> Option<Option<&Home>> {
+        match how {
+            Look::AtOnce => self.home.get().map(Option::as_ref),
+            Look::Waiting => Some(self.home.get_or_init(|| self.find_home()).as_ref()),
+        }
+    }
+
+    /// What a search for the page that stands for what is missing came to, by who asks for it.
+    pub(crate) fn missing(&self, own: &Key) -> Option<Arc<Missing>> {
+        self.missing.get(&own.hash)
+    }
+
+    pub(crate) fn note_missing(&self, own: &Key, missing: Missing) {
+        self.missing.insert(own.hash, Arc::new(missing));
     }
 
     fn find_home(&self) -> Option<Home> {

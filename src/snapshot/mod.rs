@@ -46,6 +46,7 @@ mod packed;
 mod pair;
 mod parsed;
 mod pinned;
+mod progress;
 mod read;
 mod reconcile;
 mod recover;
@@ -83,7 +84,7 @@ pub(crate) use budget::{Budget, Room};
 pub(crate) use crew::Crew;
 pub(crate) use forms::Form;
 pub(crate) use found::{BodyFile, Snapshot};
-pub(crate) use frozen::{Choice, Frozen, Shown};
+pub(crate) use frozen::{Choice, Frozen, Look, Missing, Shown};
 use hot::Hot;
 use index::Index;
 pub(crate) use layout::{MARKER, PRIVATE, parse_file_name};
@@ -91,6 +92,7 @@ use ledger::{Ledger, Scan};
 use log::Log;
 use parsed::Parsed;
 pub(crate) use pinned::Pinned;
+pub use progress::Progress;
 pub(crate) use read::Lookup;
 pub(crate) use survey::{Entry, Found, Listed, Odd, Survey, folder_of, slug_of};
 pub(crate) use upkeep::{Emptied, Resealed};
@@ -112,6 +114,8 @@ pub(crate) struct StoreOptions {
     /// What use is dated by.
     pub(crate) clock: Clock,
     pub(crate) faults: Option<FaultPlan>,
+    /// Counts sidecars that a scan comes to.
+    pub(crate) seen: Arc<Progress>,
 }
 
 #[cfg(test)]
@@ -133,6 +137,7 @@ impl StoreOptions {
             memory_bytes: 0,
             clock: Clock::default(),
             faults: None,
+            seen: Arc::default(),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::clock::system_now;
@@ -21,6 +20,7 @@ use super::ledger::{Fate, Ledger};
 use super::log::Log;
 use super::open::check_marker;
 use super::pinned::Pinned;
+use super::progress::Progress;
 use super::read::{generated, is_unusable};
 use super::sidecar;
 
@@ -31,7 +31,7 @@ pub(crate) struct Survey {
     /// What an invalidation has yet to remove or mark.
     ledger: Ledger,
     /// Sidecars that were read.
-    seen: Arc<AtomicU64>,
+    seen: Arc<Progress>,
 }
 
 /// A folder of the directory, listed.
@@ -201,7 +201,7 @@ impl Survey {
     }
 
     /// How many sidecars have been read so far.
-    pub(crate) fn seen(&self) -> Arc<AtomicU64> {
+    pub(crate) fn seen(&self) -> Arc<Progress> {
         Arc::clone(&self.seen)
     }
 
@@ -266,7 +266,7 @@ impl Survey {
             Err(error) if is_unusable(&error) => return Err(Odd::NotASidecar(error)),
             Err(error) => return Err(Odd::Unreadable(error)),
         };
-        self.seen.fetch_add(1, Ordering::Relaxed);
+        self.seen.one_more();
         let sidecar = sidecar::from_bytes(bytes)
             .map_err(|error| Odd::NotASidecar(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let key = Key::from_text(sidecar.key.clone());

@@ -120,14 +120,28 @@ impl Store {
         let Some(first) = found.first() else {
             return Ok(());
         };
-        let (key, stem) = (&first.key, &first.stem);
-        let _stripe = self.stripe(key.hash.short());
+        let _stripe = self.stripe(first.key.hash.short());
         let (variants, bases): (Vec<_>, Vec<_>) = found.iter().partition(|found| found.id.is_some());
         for one in variants.into_iter().chain(bases) {
-            self.keep_edit((stem, one.id), &one.sidecar)?;
-            self.delete_rendering(stem, one.id, key)?;
+            self.take_rendering(one)?;
             self.remove_forms(one)?;
         }
+        Ok(())
+    }
+
+    /// Removes a rendering's two files, without reading the sidecar again where it is as it was found.
+    fn take_rendering(&self, found: &Found) -> io::Result<()> {
+        let (stem, id, key) = (&found.stem, found.id, &found.key);
+        self.keep_edit((stem, id), &found.sidecar)?;
+        let place = self.root.join(stem.sidecar(id));
+        if !self.fs.stat(&place).is_ok_and(|now| now == found.file) {
+            return self.delete_rendering(stem, id, key);
+        }
+        if let Some(body) = self.own_body((stem, id), &found.sidecar) {
+            self.remove_or_displace((stem, id), &body)?;
+        }
+        self.remove_or_displace((stem, id), &place)?;
+        self.forget(&key.hash, id);
         Ok(())
     }
 

@@ -235,6 +235,7 @@ impl Store {
         occasion: Occasion,
         bytes: &mut Vec<u8>,
     ) -> Looked {
+        self.options.seen.one_more();
         if occasion == Occasion::Start
             && parsed.variant.is_none()
             && self.enter_new(folder, name, parsed, bytes)

@@ -180,11 +180,12 @@ async fn links_that_lead_nowhere_and_to_the_backend_are_named_and_written_anew_i
 
     let plain = exported(&proxy, &site).await;
     let strays = |exported: &Exported| -> (Vec<String>, Vec<String>) {
-        let shown = |strays: &[phantom_frame::export::Stray]| {
-            strays
-                .iter()
-                .map(|one| format!("{} {}", one.page, one.link))
-                .collect()
+        let shown = |strays: &phantom_frame::export::Strays| {
+            let named = strays.named.iter();
+            let mut named: Vec<_> = named.map(|(link, on)| format!("{} {link}", on.first)).collect();
+            named.sort();
+            assert_eq!((strays.total, strays.unnamed), (named.len() as u64, 0));
+            named
         };
         (shown(&exported.dead), shown(&exported.origin))
     };

@@ -1,5 +1,6 @@
 //! A directory that is all there is: no backend, no writes, and nothing grows stale.
 
+mod operations;
 mod places;
 
 use std::fs;
@@ -364,7 +365,8 @@ async fn pages_are_compressed_in_memory() {
     let proxy = Proxy::start(&backend).await;
     proxy.warm("/").await;
     let setup = checked_out(&proxy, &backend, |settings| {
-        settings.compress = vec!["gzip".into()]
+        settings.compress = vec!["gzip".into()];
+        settings.memory_limit = 1 << 20;
     });
     let proxy = setup.start().await;
     let tree = proxy.contents();

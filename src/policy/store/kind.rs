@@ -1,12 +1,19 @@
 //! What the fields of an answer say of its kind: data, a stream, a page that may be used once.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 
 /// In lower case, without parameters; empty where there is none.
 pub(crate) fn media_type(headers: &HeaderMap) -> String {
     headers
         .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
+        .map(media_type_of)
+        .unwrap_or_default()
+}
+
+/// The same of a `Content-Type`.
+pub(crate) fn media_type_of(content_type: &HeaderValue) -> String {
+    let value = content_type.to_str().ok();
+    value
         .and_then(|value| value.split(';').next())
         .map(|value| value.trim().to_ascii_lowercase())
         .unwrap_or_default()

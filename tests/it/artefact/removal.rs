@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use phantom_frame::artefact::Artefact;
 use phantom_frame::{CreateProxyConfig, FaultPlan};
@@ -143,4 +144,51 @@ async fn a_folder_is_asked_for_once_however_many_pages_it_had() {
     assert_eq!(folders, expected);
     assert!(proxy.dir().join("site.test").is_dir() && !proxy.dir().join("site.test/blog").exists());
     assert_eq!(of("unlink").len(), 80, "two files a page, and no compressed form");
+}
+
+#[tokio::test]
+async fn pages_go_side_by_side_where_the_disk_takes_its_time() {
+    let (_backend, mut proxy) = site().await;
+    for page in 0..6 {
+        proxy.warm(&format!("/blog/{page}")).await;
+    }
+    let edited = proxy.body_file("site.test/blog/3.");
+    fs::write(&edited, "by hand").expect("an edit");
+    proxy.stop().await;
+    /// Longer than anybody asks whether they have met.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    // Bodies whose removal has begun: the first one waits for a second.
+    let met: Arc<(Mutex<usize>, Condvar)> = Arc::default();
+    let plan: FaultPlan = {
+        let met = Arc::clone(&met);
+        Arc::new(move |operation, path: &Path| {
+            if operation == "unlink" && path.extension().is_some_and(|extension| extension == "html") {
+                let (begun, more) = &*met;
+                let mut begun = begun.lock().expect("a count");
+                *begun += 1;
+                more.notify_all();
+                drop(more.wait_timeout_while(begun, PATIENCE, |begun| *begun < 2));
+            }
+            Ok(())
+        })
+    };
+    let config = CreateProxyConfig::new("http://127.0.0.1:9".into())
+        .with_snapshot_dir(proxy.dir())
+        .with_disk_faults(plan);
+    let artefact = Artefact::open(&config).expect("the directory");
+
+    let removing = tokio::task::spawn_blocking(move || artefact.remove("/blog/*"));
+
+    eventually("two to be on their way at once", async || {
+        (*met.0.lock().expect("a count") >= 2).then_some(())
+    })
+    .await;
+    let removed = removing.await.expect("it ends").expect("a pattern");
+    assert_eq!((removed.pages, removed.failed.len()), (6, 0));
+    assert_eq!(proxy.pages(), Vec::<String>::new());
+    assert!(
+        !proxy.dir().join("site.test").exists(),
+        "folders go behind all that was in them"
+    );
+    assert_aside(&proxy, "by hand");
 }

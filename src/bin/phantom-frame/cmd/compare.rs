@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, accept, block_on, check, diff, noise};
 use crate::args::{Compare, Pages, Site};
+use crate::busy::Teller;
 use crate::print::plain;
 use crate::shutdown::Shutdown;
 use crate::{logging, output};
@@ -80,27 +81,35 @@ pub(super) fn blamed(loaded: &Loaded) -> impl Fn(phantom_frame::Error) -> anyhow
     }
 }
 
-/// A bar on a terminal; nothing elsewhere.
-pub(super) struct Progress(ProgressBar);
+/// A bar on a terminal; elsewhere a line now and then.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    teller: Option<Teller>,
+}
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let bar = match io::stderr().is_terminal() {
+        let is_terminal = io::stderr().is_terminal();
+        let bar = match is_terminal {
             true => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
         };
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} pages  {wide_msg}") {
             bar.set_style(style);
         }
-        Self(bar)
+        let teller = (!is_terminal).then(Teller::new);
+        Self { bar, teller }
     }
 
     /// One more is done; what it prints stands above the bar.
     pub(super) fn done<T>(&self, page: &str, (done, known): (usize, usize), print: impl FnOnce() -> T) -> T {
-        self.0.set_length(known as u64);
-        self.0.set_position(done as u64);
-        self.0.set_message(plain(page));
-        self.0.suspend(print)
+        if let Some(teller) = &self.teller {
+            teller.at((done, known));
+        }
+        self.bar.set_length(known as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(plain(page));
+        self.bar.suspend(print)
     }
 
     pub(super) fn waiting(&self, wait: Duration) {
@@ -108,14 +117,14 @@ impl Progress {
             return;
         }
         let text = format!("the backend is busy: waiting {}", HumanDuration(wait));
-        match self.0.is_hidden() {
+        match self.bar.is_hidden() {
             true => anstream::eprintln!("{text}"),
-            false => self.0.set_message(text),
+            false => self.bar.set_message(text),
         }
     }
 
-    pub(super) fn end(&self) {
-        self.0.finish_and_clear();
+    pub(super) fn end(self) {
+        self.bar.finish_and_clear();
     }
 }
 

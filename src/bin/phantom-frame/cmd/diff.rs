@@ -74,11 +74,14 @@ pub(super) fn against(
     let old = Artefact::open(&config).map_err(blamed(loaded))?;
     let mut printer = Printer::new(how, Sides(other, "stored"));
     let pattern = pages.pattern.as_deref();
+    let progress = Progress::new();
     let summary = diff_against((&old, artefact), pattern, |event| {
-        if let Event::Done(page, ..) = event {
-            printer.page(page);
+        if let Event::Done(page, done, known) = event {
+            progress.done(&page.page, (done, known), || printer.page(page));
         }
-    })?;
+    });
+    progress.end();
+    let summary = summary?;
     printer.end(&summary)?;
     Ok(ExitCode::from(u8::from(!summary.is_clean())))
 }

@@ -1,15 +1,14 @@
 //! `phantom-frame export DIR`
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use phantom_frame::artefact::Artefact;
-use phantom_frame::export::{Exported, Options, Stray, export};
+use phantom_frame::export::{Exported, On, Options, Strays, export};
 use serde_json::{Value, json};
 
 use crate::args::Export;
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::print::{Form, Out, count, plain};
 use crate::{logging, output};
 
@@ -25,7 +24,7 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
     logging::start_quiet(&loaded)?;
     let config = loaded.settings().proxy_config();
     let artefact = Artefact::open(&config).map_err(|error| loaded.blame(error))?;
-    let exported = busy("exporting", &artefact.seen(), || {
+    let exported = busy("exporting", &artefact, Ahead::Told, || {
         export(&artefact, &asked.options)
     })?;
     let mut out = Out::new();
@@ -45,10 +44,10 @@ pub(crate) fn run(asked: Export) -> anyhow::Result<ExitCode> {
 }
 
 fn as_json(exported: &Exported) -> Value {
-    let strays = |strays: &[Stray]| -> Vec<Value> {
-        let strays = strays.iter();
-        strays
-            .map(|stray| json!({ "page": stray.page, "link": stray.link }))
+    let strays = |strays: &Strays| -> Vec<Value> {
+        let named = strays.named.iter();
+        named
+            .map(|(link, on)| json!({ "link": link, "page": on.first, "pages": on.pages }))
             .collect()
     };
     let kept = exported.kept.iter();
@@ -70,7 +69,9 @@ fn as_json(exported: &Exported) -> Value {
         "left_out": left_out,
         "several": exported.several,
         "dead": strays(&exported.dead),
+        "dead_total": exported.dead.total,
         "origin": strays(&exported.origin),
+        "origin_total": exported.origin.total,
         "unread": exported.unread,
         "empty": exported.is_empty,
     })
@@ -109,18 +110,8 @@ fn print(out: &mut Out, exported: &Exported, options: &Options) {
         &exported.several,
         |url| plain(url),
     );
-    list(
-        out,
-        "links that lead nowhere",
-        &by_link(&exported.dead),
-        |(link, pages)| on(link, pages),
-    );
-    list(
-        out,
-        "links to the backend",
-        &by_link(&exported.origin),
-        |(link, pages)| on(link, pages),
-    );
+    list_strays(out, "links that lead nowhere", &exported.dead);
+    list_strays(out, "links to the backend", &exported.origin);
     list(out, "that could not be read", &exported.unread, |what| {
         plain(what)
     });
@@ -129,24 +120,20 @@ fn print(out: &mut Out, exported: &Exported, options: &Options) {
     }
 }
 
-/// Each link once, with the pages that it is on.
-fn by_link(strays: &[Stray]) -> Vec<(&str, Vec<&str>)> {
-    let mut links: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for stray in strays {
-        links.entry(&stray.link).or_default().push(&stray.page);
+fn list_strays(out: &mut Out, heading: &str, strays: &Strays) {
+    let named: Vec<(&String, &On)> = strays.named.iter().collect();
+    list(out, heading, &named, |(link, on)| shown(link, on));
+    if strays.unnamed > 0 {
+        let unnamed = count(strays.unnamed, "link");
+        out.line(format_args!("  and {unnamed} more, which are counted alone"));
     }
-    links.into_iter().collect()
 }
 
-fn on(link: &str, pages: &[&str]) -> String {
-    let first = plain(pages.first().copied().unwrap_or_default());
-    match pages.len().saturating_sub(1) {
+fn shown(link: &str, on: &On) -> String {
+    let first = plain(&on.first);
+    match on.pages.saturating_sub(1) {
         0 => format!("{}  on {first}", plain(link)),
-        others => format!(
-            "{}  on {first} and {}",
-            plain(link),
-            count(others as u64, "other page")
-        ),
+        others => format!("{}  on {first} and {}", plain(link), count(others, "other page")),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::tree;
 use crate::args::Order;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Form, HEADING, Out, count, plain, size, span};
 
@@ -22,7 +23,9 @@ pub(super) fn run(
         return rejected(artefact, pattern, form);
     }
     let mut rows = Vec::new();
-    let unread = artefact.list(pattern, &mut |row| rows.push(row))?;
+    let unread = busy("listing", artefact, Ahead::Renderings, || {
+        artefact.list(pattern, &mut |row| rows.push(row))
+    })?;
     sort(&mut rows, order);
     let mut out = Out::new();
     if form == Form::Json {

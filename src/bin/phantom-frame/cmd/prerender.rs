@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, block_on};
 use crate::args::{Limits, Names, Prerender};
+use crate::busy::Teller;
 use crate::logging;
 use crate::output::{self, Unusable};
 use crate::print::{Form, Out, STRONG, count, plain};
@@ -155,6 +156,7 @@ fn say(told: &Told, ended: Result<Summary, u8>, took: Duration, form: Form) -> a
 struct Told {
     /// Hidden where stderr is no terminal; there is a line a page then.
     bar: ProgressBar,
+    teller: Option<Teller>,
     pages: Vec<PageReport>,
 }
 
@@ -169,6 +171,7 @@ impl Told {
             bar.set_style(style);
         }
         Self {
+            teller: bar.is_hidden().then(Teller::new),
             bar,
             pages: Vec::new(),
         }
@@ -193,6 +196,9 @@ impl Told {
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Page(page, done, known) => {
+                if let Some(teller) = &self.teller {
+                    teller.at((done, known));
+                }
                 self.bar.set_length(known as u64);
                 self.bar.set_position(done as u64);
                 self.bar.set_message(plain(&page.url));

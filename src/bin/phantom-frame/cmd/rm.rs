@@ -7,7 +7,7 @@ use phantom_frame::artefact::{Artefact, Removed};
 use serde_json::json;
 
 use super::ls::{row_as_json, selected};
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Form, Out, count, plain, size};
 use crate::server::Server;
@@ -15,7 +15,7 @@ use crate::server::Server;
 /// `--dry-run`
 pub(super) fn would_run(artefact: &Artefact, pattern: &str, form: Form) -> anyhow::Result<ExitCode> {
     let mut out = Out::new();
-    let removed = artefact.would_remove(pattern, &mut |row| match form {
+    let mut each = |row| match form {
         Form::Json => out.item("rows", &row_as_json(&row)),
         Form::Text => out.line(format_args!(
             "{}{}  {}",
@@ -23,6 +23,9 @@ pub(super) fn would_run(artefact: &Artefact, pattern: &str, form: Form) -> anyho
             selected(&row),
             plain(&row.file)
         )),
+    };
+    let removed = busy("looking", artefact, Ahead::Renderings, || {
+        artefact.would_remove(pattern, &mut each)
     })?;
     say(out, &removed, "would remove", form)
 }
@@ -33,9 +36,10 @@ pub(super) fn run(
     pattern: &str,
     form: Form,
 ) -> anyhow::Result<ExitCode> {
-    let seen = artefact.seen();
-    let removed = busy("removing", &seen, || match server {
-        Some(server) => server.ask(async |remote| remote.remove(pattern, &seen).await),
+    let progress = artefact.progress();
+    // What went is not counted beside what goes.
+    let removed = busy("removing", artefact, Ahead::Told, || match server {
+        Some(server) => server.ask(async |remote| remote.remove(pattern, &progress).await),
         None => artefact.remove(pattern),
     })?;
     let code = say(Out::new(), &removed, "removed", form)?;

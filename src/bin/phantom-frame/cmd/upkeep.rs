@@ -6,15 +6,15 @@ use anyhow::Context as _;
 use phantom_frame::artefact::{Artefact, Sealed, Tombstone};
 use serde_json::{Value, json};
 
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Form, Out, count, plain, size};
 use crate::server::Server;
 
 pub(super) fn gc(artefact: &Artefact, server: Option<&Server>, form: Form) -> anyhow::Result<ExitCode> {
-    let seen = artefact.seen();
-    let done = busy("collecting", &seen, || match server {
-        Some(server) => server.ask(async |remote| remote.collect(&seen).await),
+    let progress = artefact.progress();
+    let done = busy("collecting", artefact, Ahead::Renderings, || match server {
+        Some(server) => server.ask(async |remote| remote.collect(&progress).await),
         None => artefact.collect(),
     })?;
     let mut out = Out::new();
@@ -60,9 +60,9 @@ pub(super) fn reseal(
         Ok(_) => resealed.push(sealed),
         Err(_) => failed.push(sealed),
     };
-    let seen = artefact.seen();
-    busy("sealing", &seen, || match server {
-        Some(server) => server.ask(async |remote| remote.reseal(pattern, &seen, &mut each).await),
+    let progress = artefact.progress();
+    busy("sealing", artefact, Ahead::Renderings, || match server {
+        Some(server) => server.ask(async |remote| remote.reseal(pattern, &progress, &mut each).await),
         None => artefact.reseal(pattern, &mut each),
     })?;
     if form == Form::Json {

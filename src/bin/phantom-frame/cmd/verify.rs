@@ -7,7 +7,7 @@ use phantom_frame::artefact::{Artefact, Finding, FindingKind};
 use serde_json::{Value, json};
 
 use crate::args::Care;
-use crate::busy::busy;
+use crate::busy::{Ahead, busy};
 use crate::output;
 use crate::print::{Form, Out, STRONG, count, plain, size};
 
@@ -21,7 +21,7 @@ pub(super) fn run(artefact: &Artefact, care: Care, form: Form) -> anyhow::Result
             Form::Text => line(&mut out, &finding),
         }
     };
-    let verified = busy("verifying", &artefact.seen(), || match care {
+    let verified = busy("verifying", artefact, Ahead::Renderings, || match care {
         Care::Fixed => artefact.repair(&mut each),
         Care::Told => Ok(artefact.verify(&mut each)),
     })?;
