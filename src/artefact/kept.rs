@@ -1,10 +1,12 @@
 //! What is stored, page by page, for what makes something else of the directory.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use crate::config::check::SiteRules;
 use crate::head::{Seal, VariantKey};
@@ -23,12 +25,13 @@ pub(crate) struct KeptPage {
     pub(crate) has_fields: bool,
     pub(crate) variant: VariantKey,
     pub(crate) status: StatusCode,
-    pub(crate) content_type: Option<HeaderValue>,
+    /// Those of its fields that were asked for. Most pages of a site have the same, and then they are held once.
+    pub(crate) head_fields: Arc<[(HeaderName, HeaderValue)]>,
     /// Its bytes are in a coding.
     pub(crate) is_coded: bool,
     /// Where it leads, if that is text.
     pub(crate) location: Option<String>,
-    /// Its sidecar, from the directory; what else is in the head is read there again.
+    /// Its sidecar, from the directory.
     pub(crate) sidecar: PathBuf,
     /// File beside the sidecar, length and seal.
     pub(crate) body: Option<(Box<str>, u64, Seal)>,
@@ -36,11 +39,22 @@ pub(crate) struct KeptPage {
     pub(crate) may_be_stored: bool,
 }
 
+impl KeptPage {
+    pub(crate) fn content_type(&self) -> Option<&HeaderValue> {
+        let mut fields = self.head_fields.iter();
+        fields.find_map(|(name, value)| (*name == header::CONTENT_TYPE).then_some(value))
+    }
+}
+
 impl Artefact {
-    /// Every page, in the order of the files; what could not be read is returned.
-    pub(crate) fn each_kept(&self, each: &mut dyn FnMut(KeptPage)) -> Vec<String> {
-        // Few are different.
-        let mut types: Vec<HeaderValue> = Vec::new();
+    /// Every page, in the order of the files, with the fields that are `of_use`, its type among them; what could not be
+    /// read is returned.
+    pub(crate) fn each_kept(
+        &self,
+        of_use: &dyn Fn(&HeaderName) -> bool,
+        each: &mut dyn FnMut(KeptPage),
+    ) -> Vec<String> {
+        let mut met: HashSet<Arc<[(HeaderName, HeaderValue)]>> = HashSet::new();
         self.each_found(&mut |found, _| {
             let is_there = self.survey.clock(&found).is_some();
             let Some(rendering) = found.sidecar.rendering.filter(|_| is_there) else {
@@ -58,9 +72,17 @@ impl Artefact {
             };
             let headers = &rendering.head.headers;
             let location = headers.get(header::LOCATION);
-            let content_type = headers.get(header::CONTENT_TYPE);
+            let fields = headers.iter().filter(|(name, _)| of_use(name));
+            let fields: Vec<_> = fields
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            let fields = met.get(&*fields).cloned().unwrap_or_else(|| {
+                let fields: Arc<[_]> = fields.into();
+                met.insert(Arc::clone(&fields));
+                fields
+            });
             each(KeptPage {
-                content_type: content_type.map(|value| shared(&mut types, value)),
+                head_fields: fields,
                 is_coded: headers.contains_key(header::CONTENT_ENCODING),
                 location: location.and_then(|value| Some(value.to_str().ok()?.to_owned())),
                 sidecar: found.stem.sidecar(found.id),
@@ -88,14 +110,6 @@ impl Artefact {
         Ok((Seal::of(&bytes) == *seal).then_some(bytes))
     }
 
-    /// All fields of a page's head; nothing if it has gone since, or is another.
-    pub(crate) fn headers_of(&self, page: &KeptPage) -> Option<HeaderMap> {
-        let sidecar = self.survey.sidecar_at(&page.sidecar).ok()?;
-        let is_it = *sidecar.url == *page.url && sidecar.variant == page.variant;
-        let rendering = sidecar.rendering.filter(|_| is_it)?;
-        Some(rendering.head.headers)
-    }
-
     /// Under which address the site is seen, and its backend's.
     pub(crate) fn site_rules(&self) -> (&SiteRules, &str) {
         (&self.rules.general().site, &self.options.backend)
@@ -104,19 +118,5 @@ impl Artefact {
     /// The site's name, as configured.
     pub(crate) fn site_name(&self) -> Option<&str> {
         self.options.site.as_deref()
-    }
-}
-
-/// One of the values that were met, so that equal ones are in memory once.
-fn shared(met: &mut Vec<HeaderValue>, value: &HeaderValue) -> HeaderValue {
-    const MOST: usize = 64;
-    match met.iter().find(|known| *known == value) {
-        Some(known) => known.clone(),
-        None => {
-            if met.len() < MOST {
-                met.push(value.clone());
-            }
-            value.clone()
-        }
     }
 }

@@ -8,7 +8,6 @@ use http::header::{self, HeaderName};
 
 use super::pages::Linker;
 use super::plan::{Entry, Plan, is_typed_by_name};
-use crate::artefact::Artefact;
 
 /// What a server of files says by itself, or what is of the bytes on their way.
 const OF_THE_SERVER: [HeaderName; 14] = [
@@ -39,14 +38,18 @@ pub(super) fn redirects(plan: &Plan, linker: &Linker<'_>) -> String {
     text
 }
 
-/// The fields of each file, and once those that all of them have. A head at a time: what is said of a site is short, what
-/// its heads say is not.
-pub(super) fn headers(plan: &Plan, artefact: &Artefact) -> String {
+/// Whether a host is told of the field.
+pub(super) fn is_told(name: &HeaderName) -> bool {
+    !OF_THE_SERVER.contains(name)
+}
+
+/// The fields of each file, and once those that all of them have.
+pub(super) fn headers(plan: &Plan) -> String {
     let mut files: Vec<(&PathBuf, &Entry)> = plan.files.iter().collect();
     // With another meaning in this file.
     files.retain(|(_, entry)| !(entry.served_at.contains(['*', ' ']) || entry.served_at.contains("/:")));
     files.sort_by_key(|(_, entry)| &entry.served_at);
-    let fields = |(file, entry): &(&PathBuf, &Entry)| lines(artefact, entry, file);
+    let fields = |(file, entry): &(&PathBuf, &Entry)| lines(entry, file);
     let common = match files.len() == plan.files.len() && files.len() > 1 {
         true => common(files.iter().map(fields)),
         false => Vec::new(),
@@ -83,14 +86,11 @@ fn block(text: &mut String, url: &str, lines: &[String]) {
 }
 
 /// What is said of a page that its file does not say; what is no text is not said.
-fn lines(artefact: &Artefact, entry: &Entry, file: &Path) -> Vec<String> {
+fn lines(entry: &Entry, file: &Path) -> Vec<String> {
     let is_typed = is_typed_by_name(&entry.page, file);
     let is_said = |name: &HeaderName| is_typed && *name == header::CONTENT_TYPE;
-    // One that has gone since was damaged a moment later.
-    let fields = artefact.headers_of(&entry.page).unwrap_or_default();
-    let fields = fields.iter();
-    let fields = fields.filter(|(name, _)| !OF_THE_SERVER.contains(name) && !is_said(name));
-    let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
+    let fields = entry.page.head_fields.iter().filter(|(name, _)| !is_said(name));
+    let line = |(name, value): &(HeaderName, http::HeaderValue)| {
         let value = value.to_str().ok().filter(|value| !value.is_empty())?;
         Some(format!("{name}: {value}"))
     };

@@ -204,7 +204,7 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
     let linker = Linker::new(artefact, &plan, options);
     let own = [
         (REDIRECTS, hosts::redirects(&plan, &linker)),
-        (HEADERS, hosts::headers(&plan, artefact)),
+        (HEADERS, hosts::headers(&plan)),
     ];
     linker.judge_redirects(&mut exported);
     let mut tree = Tree::open(artefact.directory(), options)?;
@@ -252,7 +252,7 @@ pub fn export(artefact: &Artefact, options: &Options) -> Result<Exported, Error>
 /// Pages of several hosts, of which none is named.
 fn gather(artefact: &Artefact, exported: &mut Exported) -> Result<BTreeMap<String, Vec<KeptPage>>, Error> {
     let mut all = Vec::new();
-    exported.unread = artefact.each_kept(&mut |page| all.push(page));
+    exported.unread = artefact.each_kept(&hosts::is_told, &mut |page| all.push(page));
     let hosts: BTreeSet<String> = all
         .iter()
         .filter_map(|page| Some(page.host.as_ref()?.1.clone()))

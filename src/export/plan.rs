@@ -263,9 +263,7 @@ pub(super) fn is_html(page: &KeptPage) -> bool {
 
 /// The content type without its parameters, in lower case.
 pub(super) fn kind_of(page: &KeptPage) -> String {
-    page.content_type
-        .as_ref()
-        .map_or(String::new(), store::media_type_of)
+    page.content_type().map_or(String::new(), store::media_type_of)
 }
 
 /// Whether servers would take the file for what it is.
@@ -275,8 +273,7 @@ pub(super) fn is_typed_by_name(page: &KeptPage, file: &Path) -> bool {
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let kind = kind_of(page);
     let value = page
-        .content_type
-        .as_ref()
+        .content_type()
         .map_or(&b""[..], |value| value.as_bytes())
         .to_ascii_lowercase();
     let charset = memchr::memmem::find(&value, b"charset=");
@@ -311,7 +308,7 @@ fn path_of(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderName, HeaderValue, StatusCode, header};
 
     /// A page with a body of its own.
     fn page(url: &str, status: u16, kind: &'static str) -> KeptPage {
@@ -321,7 +318,7 @@ mod tests {
             has_fields: false,
             variant: VariantKey::default(),
             status: StatusCode::from_u16(status).unwrap(),
-            content_type: Some(HeaderValue::from_static(kind)),
+            head_fields: [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into(),
             is_coded: false,
             location: None,
             sidecar: PathBuf::new(),

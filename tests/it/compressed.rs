@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use phantom_frame::{FillMode, PathRule, Reason, Settings};
 
 use crate::rig::client::Request;
-use crate::rig::{Answer, Backend, Proxy, Response, Setup, get, head};
+use crate::rig::{Answer, Backend, Proxy, Response, Setup, eventually_within, get, head};
 
 /// In the order of the default settings: as fields name them, and as tags and files do.
 const CODINGS: [(&str, &str); 3] = [("br", "br"), ("zstd", "zst"), ("gzip", "gz")];
@@ -40,24 +40,11 @@ fn accepting(target: &str, codings: &str) -> Request {
     get(target).with("Accept-Encoding", codings)
 }
 
-/// As [`eventually`](crate::rig::eventually), and with more patience: what compresses has the lowest priority, and
+/// As [`eventually`](crate::rig::eventually), with more patience: what compresses has the lowest priority, and
 /// gives way to everything else on the machine.
 #[track_caller]
-fn patiently<T, F: AsyncFnMut() -> Option<T>>(what: &str, mut question: F) -> impl Future<Output = T> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(answer) = question().await {
-                return answer;
-            }
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "{what}: not within a minute (at {caller})"
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
+fn patiently<T, F: AsyncFnMut() -> Option<T>>(what: &str, question: F) -> impl Future<Output = T> {
+    eventually_within(Duration::from_secs(60), what, question)
 }
 
 /// Waits until a hit on `target` is in this coding.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use phantom_frame::Reason;
 
-use crate::rig::{Answer, Backend, Proxy, Response, Setup, TestClock, eventually, remove_all};
+use crate::rig::{
+    Answer, Backend, Proxy, Response, Setup, TestClock, eventually, eventually_within, remove_all,
+};
 
 /// A change by others takes effect within this.
 const PROMISED: Duration = Duration::from_millis(100);
@@ -172,11 +174,15 @@ async fn a_hand_edit_is_not_served_as_it_is_and_not_lost() {
     assert_eq!(fs::read(&body).unwrap(), b"edited by hand");
 
     // Later it is moved out of the way before the page is stored again.
-    eventually("the edit to be taken for one, after two seconds", async || {
-        let response = proxy.get("/page").await;
-        response.assert(200, "page /page");
-        response.cache().stored.then_some(())
-    })
+    eventually_within(
+        Duration::from_secs(10),
+        "the edit to be taken for one",
+        async || {
+            let response = proxy.get("/page").await;
+            response.assert(200, "page /page");
+            response.cache().stored.then_some(())
+        },
+    )
     .await;
     proxy.get("/page").await.assert(200, "page /page").assert_hit();
     let displaced = files_below(&proxy.dir().join(".phantom/displaced"));
@@ -277,7 +283,7 @@ async fn links_pipes_and_folders_in_place_of_files_are_not_followed() {
     for what in ["link", "folder", "pipe"] {
         proxy.get("/page").await;
         // Not from memory: what was taken away the round before may not have been noticed yet.
-        eventually("the page to be stored", async || {
+        eventually_within(Duration::from_secs(10), "the page to be stored", async || {
             let is_hit = proxy.get("/page").await.cache().hit;
             (is_hit && proxy.pages().len() == 2).then_some(())
         })

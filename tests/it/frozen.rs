@@ -15,7 +15,9 @@ use phantom_frame::{
 };
 
 use crate::rig::log::Log;
-use crate::rig::{Answer, Backend, Proxy, Response, Serving, Setup, get, head, post, request};
+use crate::rig::{
+    Answer, Backend, Proxy, Response, Serving, Setup, eventually_within, get, head, post, request,
+};
 
 /// A site with a few pages.
 async fn site() -> Backend {
@@ -372,16 +374,12 @@ async fn pages_are_compressed_in_memory() {
     let tree = proxy.contents();
 
     // What compresses gives way to everything else.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let coded = loop {
+    let coded = eventually_within(Duration::from_secs(60), "the page to be compressed", async || {
         let response = proxy.send(get("/").with("Accept-Encoding", "gzip")).await;
         response.assert_hit();
-        if response.field("content-encoding").is_some() {
-            break response;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "not within a minute");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+        response.field("content-encoding").is_some().then_some(response)
+    })
+    .await;
     let mut decoded = String::new();
     let mut decoder = flate2::read::GzDecoder::new(&*coded.body);
     decoder.read_to_string(&mut decoded).expect("gzip");

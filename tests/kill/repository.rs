@@ -199,7 +199,7 @@ async fn served_frozen(clone: &Repository, count: usize) {
     let nothing = client.get(&server.address, "/nothing", None).await.unwrap();
     assert_eq!(nothing.status, 404);
     assert_eq!(server.refresh(&client, "").await, Some(409));
-    let complaints = server.log.complaints(&["invalidation failed"]);
+    let complaints = server.log.complaints(&["invalidation refused"]);
     assert_eq!(complaints, Vec::<String>::new());
     assert_eq!(server.stop().await, Some(0));
     assert_eq!(files(&dir), before, "nothing was written");

@@ -104,7 +104,7 @@ async fn one_writes_and_the_other_reads_until_the_writer_is_killed() {
     until_stored(&site, &again, one).await;
     invalidate(&site, &reader).await;
     assert_eq!(
-        reader.log.complaints(&[READER, "invalidation failed"]),
+        reader.log.complaints(&[READER, "invalidation refused"]),
         Vec::<String>::new()
     );
 }

@@ -28,7 +28,21 @@ pub(crate) fn within<F: Future>(what: &str, future: F) -> impl Future<Output = F
 /// seconds in which it was asked often: on a machine that has no time for us, it is asked seldom, and what it waits
 /// for has no time either. For what another thread or the kernel does, and nothing announces.
 #[track_caller]
-pub(crate) fn eventually<T, F>(what: &str, mut question: F) -> impl Future<Output = T>
+pub(crate) fn eventually<T, F>(what: &str, question: F) -> impl Future<Output = T>
+where
+    F: AsyncFnMut() -> Option<T>,
+{
+    eventually_within(Duration::from_secs(2), what, question)
+}
+
+/// The same, for what takes its time whatever the machine has: a pair that another program may be writing is left
+/// alone for two seconds.
+#[track_caller]
+pub(crate) fn eventually_within<T, F>(
+    patience: Duration,
+    what: &str,
+    mut question: F,
+) -> impl Future<Output = T>
 where
     F: AsyncFnMut() -> Option<T>,
 {
@@ -37,7 +51,7 @@ where
     async move {
         /// Half as often as there is time for.
         const OFTEN: usize = 200;
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+        let deadline = tokio::time::Instant::now() + patience;
         let mut asked = 0;
         loop {
             asked += 1;
@@ -46,7 +60,7 @@ where
             }
             assert!(
                 asked < OFTEN || tokio::time::Instant::now() < deadline,
-                "did not become true within two seconds: {what} (at {caller})"
+                "did not become true within {patience:?}: {what} (at {caller})"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -16,5 +16,5 @@ pub(crate) mod visitor;
 
 pub(crate) use backend::{Answer, Backend, Recorded};
 pub(crate) use client::{End, Response, get, head, post, request};
-pub(crate) use gate::{Gate, eventually, remove_all, within};
+pub(crate) use gate::{Gate, eventually, eventually_within, remove_all, within};
 pub(crate) use proxy::{Proxy, Serving, Setup, TestClock};
