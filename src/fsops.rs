@@ -172,8 +172,18 @@ impl Fs {
 
     /// A new file in `dir` under a name of its own, removed when dropped, with mode 0644.
     pub(crate) fn temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+        self.temporary_as(dir, Mode::from_raw_mode(0o644))
+    }
+
+    /// The same, which nobody but its owner may read.
+    #[cfg(feature = "cli")]
+    pub(crate) fn private_temporary(&self, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+        self.temporary_as(dir, Mode::from_raw_mode(0o600))
+    }
+
+    fn temporary_as(&self, dir: &Path, mode: Mode) -> io::Result<tempfile::NamedTempFile> {
         self.gate("create", dir)?;
-        let create = |path: &Path| place::create(self.root.as_deref(), path, Mode::from_raw_mode(0o644));
+        let create = |path: &Path| place::create(self.root.as_deref(), path, mode);
         let make = || tempfile::Builder::new().prefix("").make_in(dir, create);
         match make() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

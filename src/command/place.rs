@@ -1,6 +1,8 @@
-//! `server.json`: whose it is, and where that process takes commands. It holds no secret.
+//! `server.json`: whose it is, where that process takes commands, and what a command has to show: who can read the file may do
+//! there what he may do to the directory.
 
-use std::hash::{BuildHasher, RandomState};
+use std::fmt::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::{Value, json};
@@ -8,22 +10,34 @@ use serde_json::{Value, json};
 const FORMAT: u64 = 1;
 
 /// Where commands are taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) control: SocketAddr,
     /// What tells that process from whoever else may answer there.
     pub(super) id: String,
+    /// What commands show. It is nobody's but of who may read the file.
+    pub(super) secret: String,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("control", &self.control)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Place {
     /// Of this process, which listens there.
-    pub(super) fn here(listening: SocketAddr) -> Self {
-        let control = SocketAddr::new(reachable(listening.ip()), listening.port());
-        let id = RandomState::new().hash_one((std::process::id(), control));
-        Self {
-            control,
-            id: format!("{id:016x}"),
-        }
+    ///
+    /// # Errors
+    /// The system has nothing random.
+    pub(super) fn here(listening: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            control: SocketAddr::new(reachable(listening.ip()), listening.port()),
+            id: random::<8>()?,
+            secret: random::<32>()?,
+        })
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -33,6 +47,7 @@ impl Place {
             "control": self.url(),
             "version": env!("CARGO_PKG_VERSION"),
             "id": self.id,
+            "secret": self.secret,
         });
         format!("{text}\n")
     }
@@ -42,15 +57,29 @@ impl Place {
         let said: Value = serde_json::from_str(text).ok()?;
         let is_known = said["format"].as_u64() == Some(FORMAT);
         let control = said["control"].as_str()?.strip_prefix("http://")?;
+        let text = |name: &str| Some(said[name].as_str().filter(|text| !text.is_empty())?.to_owned());
         is_known.then_some(Self {
             control: control.parse().ok()?,
-            id: said["id"].as_str().filter(|id| !id.is_empty())?.to_owned(),
+            id: text("id")?,
+            secret: text("secret")?,
         })
     }
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.control)
     }
+}
+
+/// In hexadecimal digits.
+fn random<const BYTES: usize>() -> io::Result<String> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let mut text = String::with_capacity(2 * BYTES);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// Where a client on this machine reaches who listens at this address.
@@ -74,7 +103,8 @@ mod tests {
             ("[::]:1", "http://[::1]:1"),
             ("192.0.2.7:80", "http://192.0.2.7:80"),
         ] {
-            let place = Place::here(listening.parse().unwrap());
+            let place = Place::here(listening.parse().unwrap()).unwrap();
+            assert_eq!((place.id.len(), place.secret.len()), (16, 64));
             assert_eq!(place.url(), url);
             assert_eq!(Place::read(&place.to_text()), Some(place));
         }
@@ -86,11 +116,12 @@ mod tests {
             "",
             "{}",
             "null",
-            r#"{"format":2,"control":"http://127.0.0.1:1","id":"x"}"#,
-            r#"{"format":1,"control":"http://example.com:1","id":"x"}"#,
-            r#"{"format":1,"control":"https://127.0.0.1:1","id":"x"}"#,
-            r#"{"format":1,"control":"http://127.0.0.1:1","id":""}"#,
-            r#"{"format":1,"control":"http://127.0.0.1:1"}"#,
+            r#"{"format":2,"control":"http://127.0.0.1:1","id":"x","secret":"y"}"#,
+            r#"{"format":1,"control":"http://example.com:1","id":"x","secret":"y"}"#,
+            r#"{"format":1,"control":"https://127.0.0.1:1","id":"x","secret":"y"}"#,
+            r#"{"format":1,"control":"http://127.0.0.1:1","id":"","secret":"y"}"#,
+            r#"{"format":1,"control":"http://127.0.0.1:1","secret":"y"}"#,
+            r#"{"format":1,"control":"http://127.0.0.1:1","id":"x"}"#,
         ] {
             assert_eq!(Place::read(text), None, "{text}");
         }

@@ -19,23 +19,21 @@ use crate::proxy::Address;
 use crate::snapshot::announced;
 
 /// How long it may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may say nothing: it says every second how far it is.
 const SILENCE: Duration = Duration::from_secs(30);
-/// No line is as long.
-const LONGEST_LINE: usize = 1 << 20;
+/// No line is as long: the last one has what could not be done, in bytes.
+const LONGEST_LINE: usize = 64 << 20;
 
 /// The server that writes a directory.
 pub struct Remote {
     client: Client,
     place: Place,
-    token: Option<String>,
 }
 
 impl Remote {
-    /// The server that writes this directory now, if it says where it is, and answers there. The token is sent to
-    /// nobody else.
-    pub async fn find(directory: &Path, token: Option<&str>) -> Option<Self> {
+    /// The server that writes this directory now, if it says where it is to who asks, and answers there.
+    pub async fn find(directory: &Path) -> Option<Self> {
         let place = Place::read(&announced(directory)?)?;
         let client = Client::builder()
             .no_proxy()
@@ -47,7 +45,6 @@ impl Remote {
         let remote = Self {
             client: client.ok()?,
             place,
-            token: token.map(str::to_owned),
         };
         match remote.id().await {
             Ok(id) if id == remote.place.id => Some(remote),
@@ -155,7 +152,7 @@ impl Remote {
         Ok(summary)
     }
 
-    /// Whether it does what it is asked, by who has this token.
+    /// Whether it does what it is asked.
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
@@ -185,14 +182,12 @@ impl Remote {
 
     /// Hands over what is said on the way; returns what it comes to.
     async fn command(&self, name: &str, asked: &Value, each: &mut dyn FnMut(&Value)) -> Result<Value, Error> {
-        let mut request = self
+        let request = self
             .client
             .post(format!("{}/commands/{name}", self.place.url()))
             .header(CONTENT_TYPE, "application/json")
+            .header(AUTHORIZATION, format!("Bearer {}", self.place.secret))
             .body(asked.to_string());
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
         let mut answer = request.send().await.map_err(|error| self.broken(error))?;
         if answer.status() != StatusCode::OK {
             return Err(self.refused(answer).await);
@@ -225,16 +220,6 @@ impl Remote {
             Err(_) => Value::Null,
         };
         let url = self.place.url();
-        if status == StatusCode::UNAUTHORIZED {
-            let what = match self.token {
-                Some(_) => format!("the server that writes the directory ({url}) has another control token"),
-                None => format!("the server that writes the directory ({url}) asks for a control token"),
-            };
-            return Error::new(ErrorKind::Config, what).with_hint(
-                "say it as the server does: with its configuration (`--config FILE`), with \
-                 `--control-auth-file FILE`, or in PHANTOM_FRAME_CONTROL_AUTH",
-            );
-        }
         let kind = match status {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::Config,
             StatusCode::CONFLICT => ErrorKind::Locked,
@@ -277,7 +262,6 @@ impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
             .field("url", &self.place.url())
-            .field("token", &self.token.as_ref().map(|_| "(set)"))
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::place::Place;
 use super::words;
@@ -35,6 +35,44 @@ pub struct Served {
     config: Arc<CreateProxyConfig>,
     place: Place,
     is_ending: Arc<watch::Sender<bool>>,
+    rooms: Arc<Rooms>,
+}
+
+/// How many commands go on at the same time.
+#[derive(Debug)]
+struct Rooms {
+    /// Each reads the directory through.
+    directory: Arc<Semaphore>,
+    /// Runs over pages, which together would have the pace of none.
+    runs: Arc<Semaphore>,
+    /// One page each.
+    pages: Arc<Semaphore>,
+}
+
+impl Rooms {
+    fn new() -> Self {
+        let room_for = |commands| Arc::new(Semaphore::new(commands));
+        Self {
+            directory: room_for(4),
+            runs: room_for(1),
+            pages: room_for(64),
+        }
+    }
+
+    fn enter(&self, asked: &Asked) -> Result<OwnedSemaphorePermit, Error> {
+        let room = match asked {
+            Asked::Prerender(_) => &self.runs,
+            Asked::Order(_) | Asked::Discard(_) | Asked::Nothing => &self.pages,
+            Asked::Remove(_) | Asked::Tombstone(..) | Asked::Reseal(_) | Asked::Collect => &self.directory,
+        };
+        Arc::clone(room).try_acquire_owned().map_err(|_full| {
+            let error = Error::new(
+                ErrorKind::Locked,
+                "as many such commands as it takes are at work already",
+            );
+            error.with_hint("repeat it when they are done")
+        })
+    }
 }
 
 /// `server.json`, as long as this lives.
@@ -80,13 +118,21 @@ impl Asked {
 
 impl Served {
     /// For this proxy, made of this configuration, whose control server listens there.
-    pub fn new(proxy: Proxy, config: CreateProxyConfig, control: std::net::SocketAddr) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The system has nothing random.
+    pub fn new(
+        proxy: Proxy,
+        config: CreateProxyConfig,
+        control: std::net::SocketAddr,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
             proxy,
             config: Arc::new(config),
-            place: Place::here(control),
+            place: Place::here(control)?,
             is_ending: Arc::new(watch::Sender::new(false)),
-        }
+            rooms: Arc::new(Rooms::new()),
+        })
     }
 
     /// Has `server.json` say where commands are taken, as long as this process writes the directory and what is
@@ -169,11 +215,16 @@ impl Served {
             store.overtake(&[matching.clone()].into());
             let mut removed: Removed = artefact.remove_by(store, &pattern)?;
             store.take_note(&matching);
-            let begun = trigger.begin(&[&pattern], RefreshMode::Delete);
-            let finished =
-                begun.and_then(|tickets| Handle::current().block_on(RefreshTrigger::finish(tickets)));
-            if let Err(error) = finished {
-                removed.failed.push(chain(&error));
+            if removed.failed.is_empty() {
+                let begun = trigger.begin(&[&pattern], RefreshMode::Delete);
+                let finished =
+                    begun.and_then(|tickets| Handle::current().block_on(RefreshTrigger::finish(tickets)));
+                if let Err(error) = finished {
+                    removed.failed.push(chain(&error));
+                }
+            } else {
+                // What would not go may be an edit, which an invalidation does not look for.
+                store.overtake(&[matching].into());
             }
             tracing::info!(pattern, pages = removed.pages, "removed by request");
             Ok(words::removed_as_json(&removed))
@@ -242,7 +293,7 @@ impl Served {
     }
 
     /// Until it is done, or, where it can be broken off, nobody listens any more.
-    async fn converse(self, asked: Asked, lines: UnboundedSender<Value>) {
+    async fn converse(self, asked: Asked, lines: UnboundedSender<Value>, _room: OwnedSemaphorePermit) {
         let seen = Seen::default();
         let done = {
             let mut work = std::pin::pin!(self.carry_out(asked, &lines, &seen));
@@ -274,14 +325,20 @@ impl Commands for Served {
         &self.place.id
     }
 
+    fn secret(&self) -> &str {
+        &self.place.secret
+    }
+
     fn begin(&self, name: &str, arguments: &Map<String, Value>) -> Option<Result<Lines, Error>> {
-        let asked = match Asked::read(name, arguments)? {
-            Ok(asked) => asked,
-            Err(error) => return Some(Err(error)),
-        };
-        let (lines, answer) = unbounded_channel();
-        tokio::spawn(self.clone().converse(asked, lines));
-        Some(Ok(answer))
+        let asked = Asked::read(name, arguments)?.and_then(|asked| {
+            let room = self.rooms.enter(&asked)?;
+            Ok((asked, room))
+        });
+        Some(asked.map(|(asked, room)| {
+            let (lines, answer) = unbounded_channel();
+            tokio::spawn(self.clone().converse(asked, lines, room));
+            answer
+        }))
     }
 }
 

@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Control, Refusal, only, read};
+use super::{Control, Refusal, guard, only, read};
 use crate::error::{Error, ErrorKind};
 
 /// A list of pages may be long.
@@ -29,6 +29,9 @@ pub trait Commands: Send + Sync {
     /// What tells this process from others, in `server.json` and in what `/healthz` says.
     fn id(&self) -> &str;
 
+    /// What commands have to show, whatever the control token is: it stands in `server.json`, for who may read that.
+    fn secret(&self) -> &str;
+
     /// Begins a command, within a runtime. Nothing where there is none of this name.
     fn begin(&self, name: &str, arguments: &Map<String, Value>) -> Option<Result<Lines, Error>>;
 }
@@ -40,9 +43,9 @@ pub(super) async fn carry_out(
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     only(&[Method::POST], &parts.method)?;
-    control.guard.admit(&parts)?;
-    let arguments = arguments(&read(body, MAX_BODY_BYTES).await?)?;
     let commands = control.commands.as_ref().ok_or_else(nobody)?;
+    guard::admit_command(&parts, commands.secret())?;
+    let arguments = arguments(&read(body, MAX_BODY_BYTES).await?)?;
     let mut lines = commands
         .begin(&name, &arguments)
         .ok_or_else(nobody)?

@@ -1,5 +1,5 @@
-//! Who may use `/refresh-cache` and `/commands`: the bearer of the token, or without one whoever can connect and is no
-//! web page.
+//! Who may use `/refresh-cache`: the bearer of the token, or without one whoever can connect and is no
+//! web page. And who may use `/commands`: who can read what the server keeps in its directory.
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
@@ -59,6 +59,18 @@ impl Guard {
                 .allowed_hosts
                 .iter()
                 .any(|own| name.eq_ignore_ascii_case(own))
+    }
+}
+
+/// Admits the bearer of the secret. What commands do is more than to invalidate: no connection is enough for that.
+pub(super) fn admit_command(parts: &Parts, secret: &str) -> Result<(), Refusal> {
+    match bearer(&parts.headers) {
+        Some(sent) if TokenHash::of(secret.as_bytes()).is(sent) => Ok(()),
+        _ => Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "what a command has to show is missing or wrong",
+            "commands read it in .phantom/server.json of the snapshot directory",
+        )),
     }
 }
 

@@ -37,12 +37,14 @@ impl Store {
 
     /// The file is there, and says what this process wants said.
     pub(super) fn put_announcement(&self) {
+        // Seen to on disk: who has lost the directory to another would say so in its place.
+        let is_held = self.lock.is_still_held();
         let announced = lock(&self.announced);
-        let (Some(text), true) = (&*announced, self.is_writable()) else {
+        let (Some(text), true) = (&*announced, is_held) else {
             return;
         };
         let path = self.private(NAME);
-        let written = self.fs.temporary(&self.tmp()).and_then(|mut file| {
+        let written = self.fs.private_temporary(&self.tmp()).and_then(|mut file| {
             self.fs.write(file.as_file_mut(), &path, text.as_bytes())?;
             self.fs.persist(file, &path).map(drop)
         });

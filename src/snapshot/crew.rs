@@ -18,12 +18,12 @@ use tokio::time::timeout;
 
 use super::lock;
 
-type Job = Box<dyn FnOnce() + Send>;
-
 /// Threads at work at the most.
-const MOST: usize = 64;
-/// Who has waited for so long looks at whether there are threads enough.
+const MOST: usize = 256;
+/// Who has waited for so long looks at whether there are threads enough, then after twice as long, and so on.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_millis(160);
 /// Jobs that take longer wait for the disk.
 const SLOW: Duration = Duration::from_millis(2);
 /// Jobs after which a thread goes back to its runtime, which may be about to end.
@@ -37,8 +37,32 @@ struct Shared {
     work: Mutex<Work>,
 }
 
+/// What is asked for.
+trait Job: Send {
+    /// Whether anybody waits for what it comes to.
+    fn is_awaited(&self) -> bool;
+
+    fn carry_out(self: Box<Self>);
+}
+
+struct Asked<F, T> {
+    job: F,
+    answer: oneshot::Sender<T>,
+}
+
+impl<F: FnOnce() -> T + Send, T: Send> Job for Asked<F, T> {
+    fn is_awaited(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn carry_out(self: Box<Self>) {
+        // Nobody may be waiting.
+        let _ = self.answer.send((self.job)());
+    }
+}
+
 struct Work {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Box<dyn Job>>,
     at_work: usize,
     /// How many may be.
     places: usize,
@@ -69,27 +93,27 @@ impl Crew {
         }))
     }
 
-    /// What `job` comes to; nothing if it panicked. It is done also when nobody waits for it any more.
+    /// What `job` comes to; nothing if it panicked. It is done also when nobody waits for it any more, unless the
+    /// runtime ends before it is begun.
     pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, mut answered) = oneshot::channel();
-        self.0.take(Box::new(move || {
-            // Nobody may be waiting.
-            let _ = answer.send(job());
-        }));
+        self.0.take(Box::new(Asked { job, answer }));
+        let mut patience = PATIENCE;
         loop {
-            match timeout(PATIENCE, &mut answered).await {
+            match timeout(patience, &mut answered).await {
                 Ok(answer) => return answer.ok(),
                 Err(_) => self.0.look(),
             }
+            patience = (2 * patience).min(LONGEST);
         }
     }
 }
 
 impl Shared {
-    fn take(self: &Arc<Self>, job: Job) {
+    fn take(self: &Arc<Self>, job: Box<dyn Job>) {
         let mut work = lock(&self.work);
         if work.at_work == 0 {
-            (work.done, work.looked_at) = (0, Instant::now());
+            (work.places, work.done, work.looked_at) = (self.few, 0, Instant::now());
         }
         work.waiting.push_back(job);
         let is_short = work.at_work < work.places;
@@ -135,13 +159,16 @@ impl Shared {
 
     /// Whoever calls this has counted the thread.
     fn put_to_work(self: &Arc<Self>) {
-        let place = Place(Arc::clone(self));
+        let place = Place {
+            shared: Arc::clone(self),
+            is_begun: false,
+        };
         // A runtime that ends runs it no more; the place is free again then.
         drop(Handle::current().spawn_blocking(move || place.work()));
     }
 
     /// The next job; the place is given up where there is none, or were too many at work.
-    fn next(&self, before: usize) -> Option<Job> {
+    fn next(&self, before: usize) -> Option<Box<dyn Job>> {
         let mut work = lock(&self.work);
         work.done = work.done.saturating_add(u32::from(before > 0));
         match work.at_work <= work.places && before < SHIFT {
@@ -152,17 +179,21 @@ impl Shared {
 }
 
 /// A thread at work, or soon to be.
-struct Place(Arc<Shared>);
+struct Place {
+    shared: Arc<Shared>,
+    is_begun: bool,
+}
 
 impl Place {
-    fn work(self) {
+    fn work(mut self) {
+        self.is_begun = true;
         let mut done = 0;
-        while let Some(job) = self.0.next(done) {
+        while let Some(job) = self.shared.next(done) {
             // Whoever waits for it is told by the end of its channel; the panic itself was logged when it happened.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            let _ = catch_unwind(AssertUnwindSafe(|| job.carry_out()));
             done += 1;
         }
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         drop(self);
         shared.fill_place();
     }
@@ -170,38 +201,63 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.0.work).at_work -= 1;
+        let mut work = lock(&self.shared.work);
+        work.at_work -= 1;
+        // The runtime ends, and whoever waited in it is gone: what is left would keep the store, which has this.
+        let mut left = VecDeque::new();
+        if !self.is_begun {
+            let (awaited, unwanted) = std::mem::take(&mut work.waiting)
+                .into_iter()
+                .partition(|job| job.is_awaited());
+            (work.waiting, left) = (awaited, unwanted);
+        }
+        // Without the lock: a job may be the last to have the store.
+        drop(work);
+        drop(left);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn every_job_is_done_by_no_more_threads_than_are_needed() {
+    async fn every_job_is_done_and_its_own_result_comes_back() {
         const JOBS: usize = 5 * SHIFT;
         let crew = Arc::new(Crew::of(2));
-        let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut jobs = tokio::task::JoinSet::new();
         for number in 0..JOBS {
-            let (crew, at_once, most) = (Arc::clone(&crew), Arc::clone(&at_once), Arc::clone(&most));
-            jobs.spawn(async move {
-                let job = move || {
-                    most.fetch_max(1 + at_once.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
-                    at_once.fetch_sub(1, Ordering::SeqCst);
-                    number
-                };
-                crew.run(job).await.unwrap()
-            });
+            let crew = Arc::clone(&crew);
+            jobs.spawn(async move { crew.run(move || number).await.unwrap() });
         }
         let mut numbers = jobs.join_all().await;
         numbers.sort_unstable();
         assert_eq!(numbers, (0..JOBS).collect::<Vec<_>>());
-        assert!(most.load(Ordering::SeqCst) <= MOST);
+        assert_eq!(lock(&crew.0.work).waiting.len(), 0);
+    }
+
+    #[test]
+    fn what_a_runtime_never_began_is_kept_by_nobody() {
+        let crew = Crew::of(1);
+        let kept = Arc::new(());
+        let (answer, answered) = oneshot::channel();
+        let in_job = Arc::clone(&kept);
+        let job = move || drop(in_job);
+        lock(&crew.0.work)
+            .waiting
+            .push_back(Box::new(Asked { job, answer }));
+        lock(&crew.0.work).at_work = 2;
+        let never_begun = || Place {
+            shared: Arc::clone(&crew.0),
+            is_begun: false,
+        };
+        drop(never_begun());
+        assert_eq!(Arc::strong_count(&kept), 2, "it is waited for");
+        drop(answered);
+        drop(never_begun());
+        assert_eq!(Arc::strong_count(&kept), 1);
     }
 
     #[tokio::test]

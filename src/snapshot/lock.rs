@@ -18,6 +18,8 @@ pub(super) struct WriteLock {
     /// Held while the file is open.
     file: Mutex<Option<File>>,
     is_held: AtomicBool,
+    /// Since somebody last asked.
+    is_made_again: AtomicBool,
     /// When it was last asked for, in seconds since 1970.
     asked: AtomicU64,
     use_of_it: Use,
@@ -38,6 +40,7 @@ impl WriteLock {
             path,
             file: Mutex::new(None),
             is_held: AtomicBool::new(false),
+            is_made_again: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             use_of_it: Use::Asked,
         }
@@ -96,6 +99,7 @@ impl WriteLock {
         self.is_held.store(is_held, Ordering::Release);
         match is_held {
             true => {
+                self.is_made_again.store(true, Ordering::Release);
                 tracing::info!(path = %self.path.display(), "the directory's lock was deleted; it is made again");
             }
             false => {
@@ -103,6 +107,12 @@ impl WriteLock {
             }
         }
         is_held
+    }
+
+    /// Whether it had to be, since this was last asked.
+    #[cfg(feature = "cli")]
+    pub(super) fn was_made_again(&self) -> bool {
+        self.is_made_again.load(Ordering::Acquire) && self.is_made_again.swap(false, Ordering::AcqRel)
     }
 
     fn file(&self) -> MutexGuard<'_, Option<File>> {

@@ -225,7 +225,13 @@ impl Store {
 
     /// The same, seen to on disk.
     pub(crate) fn is_still_writable(&self) -> bool {
-        self.lock.is_still_held()
+        let is_held = self.lock.is_still_held();
+        #[cfg(feature = "cli")]
+        if self.lock.was_made_again() {
+            // What deleted the lock deleted what stood beside it.
+            self.put_announcement();
+        }
+        is_held
     }
 
     /// Whether nothing is ever written, by whoever asks.

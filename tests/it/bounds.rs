@@ -370,7 +370,6 @@ async fn a_page_that_is_asked_for_while_it_goes_is_fetched_and_stored_again() {
     .await;
     proxy.get("/a").await.assert(200, "/a").assert_hit();
     assert_eq!(backend.count("/a"), fetched);
-    assert!(fetched <= 3, "one passed, one stored");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use phantom_frame::command::Remote;
-use phantom_frame::config::{Loaded, Secret};
+use phantom_frame::config::Loaded;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::output;
@@ -37,9 +37,7 @@ impl Server {
 
 /// As [`Server::of`], within a runtime.
 pub(crate) async fn find(loaded: &Loaded) -> Option<Remote> {
-    let settings = loaded.settings();
-    let token = settings.control_auth.as_ref().map(Secret::expose);
-    Remote::find(&settings.proxy.snapshot_dir, token).await
+    Remote::find(&loaded.settings().proxy.snapshot_dir).await
 }
 
 pub(crate) fn note(remote: &Remote) {

@@ -289,3 +289,27 @@ fn a_server_sweeps_when_it_is_told() {
     assert!(!orphan.exists());
     assert!(server.is_hit("/a"));
 }
+
+#[test]
+fn an_edit_that_cannot_be_moved_aside_stays_where_it_is() {
+    let world = World::new();
+    let server = Served::start(&world, &[]);
+    server.get("/a");
+    let body = world.file("a", ".html");
+    let time = fs::metadata(&body).unwrap().modified().unwrap();
+    fs::write(&body, "X").unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&body)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let displaced = world.dir.path().join(".phantom/displaced");
+    let _ = fs::remove_dir_all(&displaced);
+    fs::write(&displaced, "in the way").unwrap();
+
+    let removed = world.run(&["rm", "/a"]);
+    assert_code(&removed, 1);
+    assert!(stderr(&removed).contains(&server.note()), "{}", stderr(&removed));
+    assert_eq!(fs::read(&body).unwrap(), b"X");
+}

@@ -62,7 +62,8 @@ pub(crate) async fn serve(loaded: &Loaded) -> anyhow::Result<Ended> {
         proxy.clone(),
         settings.prerender.clone().unwrap_or_default(),
     ));
-    let commands = Served::new(proxy.clone(), settings.proxy_config(), addresses.1);
+    let commands = Served::new(proxy.clone(), settings.proxy_config(), addresses.1)
+        .context("cannot make a secret for commands")?;
     let mut options = control_options(settings, (&proxy, &renderer), &stop);
     // Where nothing is written, there is nothing that commands could have done.
     options.commands = (!is_frozen).then(|| Arc::new(commands.clone()) as Arc<dyn Commands>);
