@@ -38,7 +38,7 @@ impl Store {
     /// The file is there, and says what this process wants said.
     pub(super) fn put_announcement(&self) {
         // Seen to on disk: who has lost the directory to another would say so in its place.
-        let is_held = self.lock.is_still_held();
+        let is_held = self.lock.is_in_place();
         let announced = lock(&self.announced);
         let (Some(text), true) = (&*announced, is_held) else {
             return;

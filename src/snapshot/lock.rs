@@ -109,7 +109,15 @@ impl WriteLock {
         is_held
     }
 
-    /// Whether it had to be, since this was last asked.
+    /// The same, and where it is of another file that is left to whoever comes first.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_in_place(&self) -> bool {
+        let file = self.file();
+        let is_in_place = |held: &File| self.fs.is_in_place(held, &self.path).unwrap_or(false);
+        file.as_ref().is_some_and(is_in_place)
+    }
+
+    /// Whether it had to be made again, since this was last asked.
     #[cfg(feature = "cli")]
     pub(super) fn was_made_again(&self) -> bool {
         self.is_made_again.load(Ordering::Acquire) && self.is_made_again.swap(false, Ordering::AcqRel)
