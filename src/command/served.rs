@@ -347,3 +347,21 @@ fn parsed(pattern: &str) -> Result<KeyPattern, Error> {
         |error| Error::new(ErrorKind::Config, format!("`{pattern}` is not a pattern")).with_source(error);
     KeyPattern::parse(pattern).map_err(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_commands_go_on_side_by_side_and_the_next_is_told_to_wait() {
+        let rooms = Rooms::new();
+        let mut within: Vec<_> = (0..4).map(|_| rooms.enter(&Asked::Collect).unwrap()).collect();
+        let refused = rooms.enter(&Asked::Remove("*".into())).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Locked);
+        assert!(refused.hint().is_some());
+        // Who asks for a page takes none of their room.
+        assert!(rooms.enter(&Asked::Discard("GET:/a".into())).is_ok());
+        within.pop();
+        assert!(rooms.enter(&Asked::Collect).is_ok());
+    }
+}
